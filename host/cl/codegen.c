@@ -1,0 +1,321 @@
+// Fused steps become OpenCL C: for each a function that loads, computes and stores the elements at one index,
+// wrapped in the loops of kernels_cl/pointwise.cl or reduce.cl.
+//
+// An element of every node of a step has the same index i. What a step reads from outside has either as many
+// elements, or is the input of an OP_BROADCAST, whose index is computed from i. All sizes are written into the
+// text: divisions by constants are cheap, and equal layers share a kernel.
+#include "cl/codegen.h"
+
+#include <math.h>
+#include <string.h>
+
+// ---- Index arithmetic of broadcasts ------------------------------------------------------------------
+
+// A broadcast's axes from the innermost, neighbours merged where both stretch or both do not.
+typedef struct {
+    int size[GN_MAX_DIMS];
+    bool stretched[GN_MAX_DIMS];
+    int count;
+} merged_axes;
+
+static merged_axes merge_axes(const gn_node *broadcast) {
+    merged_axes axes = {.count = 0};
+    for (int i = broadcast->shape.dims - 1; i >= 0; i--) {
+        int size = broadcast->shape.size[i];
+        bool stretched = broadcast->input[0]->shape.size[i] != size;
+        if (size == 1)
+            continue;
+        if (axes.count && axes.stretched[axes.count - 1] == stretched)
+            axes.size[axes.count - 1] *= size;
+        else {
+            axes.size[axes.count] = size;
+            axes.stretched[axes.count++] = stretched;
+        }
+    }
+    return axes;
+}
+
+// Where element i of the broadcast lies in its input, as an expression: (i / below) % size for each axis that
+// does not stretch, times what lies below it in the input.
+static void print_broadcast_index(FILE *out, const gn_node *broadcast) {
+    merged_axes axes = merge_axes(broadcast);
+    int below = 1, stride = 1;
+    const char *plus = "";
+    for (int i = 0; i < axes.count; below *= axes.size[i++]) {
+        if (axes.stretched[i])
+            continue;
+        fprintf(out, "%si", plus);
+        if (below > 1)
+            fprintf(out, " / %du", below);
+        if (i < axes.count - 1)
+            fprintf(out, " %% %du", axes.size[i]);
+        if (stride > 1)
+            fprintf(out, " * %du", stride);
+        stride *= axes.size[i];
+        plus = " + ";
+    }
+    if (stride == 1)
+        fputs("0", out);
+}
+
+// ---- What a step reads and writes --------------------------------------------------------------------
+
+static bool is_literal(gn_node *node) {
+    return plan_base(node)->op == OP_CONSTANT;
+}
+
+static void add_once(gn_node **list, int *count, gn_node *node) {
+    for (int i = 0; i < *count; i++)
+        if (list[i] == node)
+            return;
+    GN_ASSERT(*count < MAX_STEP_BUFFERS, "a fused step uses more than %d buffers", MAX_STEP_BUFFERS);
+    list[(*count)++] = node;
+}
+
+step_buffers codegen_buffers(const plan *plan, const plan_step *step) {
+    step_buffers buffers = {.reads = 0};
+    for (int i = 0; i < step->count; i++) {
+        gn_node *node = step->nodes[i];
+        for (int j = 0; j < op_table[node->op].inputs; j++) {
+            gn_node *base = plan_base(node->input[j]);
+            if (!is_literal(base) && !plan_step_has(step, base))
+                add_once(buffers.read, &buffers.reads, base);
+        }
+        if (plan_is_stored(plan, node))
+            add_once(buffers.written, &buffers.writes, node);
+    }
+    return buffers;
+}
+
+int codegen_vector(const gn_device *device, const plan_step *step) {
+    const gn_node *last = step->nodes[step->count - 1];
+    bool sum = last->op == OP_SUM;
+    int vector = device->class == CLASS_CPU ? 16 : sum ? 1 : 4;
+    int fits; // the vector must divide this
+    if (sum) {
+        sum_loops loops = sum_node_loops(last);
+        fits = loops.inner > 1 ? loops.inner : loops.run;
+    } else
+        fits = (int)gn_shape_count(last->shape);
+    while (fits % vector)
+        vector /= 2;
+    for (int i = 0; i < step->count; i++)
+        if (step->nodes[i]->op == OP_BROADCAST)
+            while (merge_axes(step->nodes[i]).size[0] % vector)
+                vector /= 2;
+    return vector;
+}
+
+// ---- Text --------------------------------------------------------------------------------------------
+
+static const char *type_name(gn_type type) {
+    return type == GN_F32 ? "float" : type == GN_I32 ? "int" : "uchar";
+}
+
+static const char *vector_suffix(int vector) {
+    return vector == 1 ? "" : vector == 2 ? "2" : vector == 4 ? "4" : vector == 8 ? "8" : "16";
+}
+
+static int find(gn_node *const *list, int count, const gn_node *node) {
+    int i = 0;
+    while (i < count && list[i] != node)
+        i++;
+    return i;
+}
+
+static void print_number(FILE *out, double value) {
+    if (isinf(value))
+        fputs(value > 0 ? "INFINITY" : "-INFINITY", out);
+    else
+        fprintf(out, "%af", (float)value);
+}
+
+// The value of a node's input at the present elements: a literal, a variable of the function, or a load.
+static void print_operand(FILE *out, const plan_step *step, const step_buffers *buffers, const gn_node *node,
+                          int which, int vector) {
+    gn_node *base = plan_base(node->input[which]);
+    const char *type = type_name(base->type), *suffix = vector_suffix(vector);
+    if (is_literal(base)) {
+        fprintf(out, "(%s%s)(", type, suffix);
+        if (base->type == GN_F32)
+            print_number(out, base->number[0]);
+        else
+            fprintf(out, "%d", (int)base->number[0]);
+        fputs(")", out);
+        return;
+    }
+    if (plan_step_has(step, base)) {
+        fprintf(out, "v%d", find(step->nodes, step->count, base));
+        return;
+    }
+    int from = find(buffers->read, buffers->reads, base);
+    bool splat = node->op == OP_BROADCAST && merge_axes(node).stretched[0];
+    if (vector > 1 && !splat)
+        fprintf(out, "vload%s(0, in%d + ", suffix, from);
+    else
+        fprintf(out, "(%s%s)(in%d[", type, suffix, from);
+    if (node->op == OP_BROADCAST) {
+        fputs("(", out);
+        print_broadcast_index(out, node);
+        fputs(")", out);
+    } else
+        fputs("i", out);
+    fputs(vector > 1 && !splat ? ")" : "])", out);
+}
+
+// "const float16 v3 = op_mul(v1, vload16(0, in0 + i));"
+static void print_computation(FILE *out, const plan_step *step, const step_buffers *buffers, int index, int vector) {
+    const gn_node *node = step->nodes[index];
+    const op_description *op = &op_table[node->op];
+    fprintf(out, "    const %s%s v%d = op_%s(", type_name(node->type), vector_suffix(vector), index, op->name);
+    for (int i = 0; i < op->inputs; i++) {
+        fputs(i ? ", " : "", out);
+        print_operand(out, step, buffers, node, i, vector);
+    }
+    for (int i = 0; i < op->numbers; i++) {
+        fputs(", ", out);
+        print_number(out, node->number[i]);
+    }
+    fputs(");\n", out);
+}
+
+static void print_parameters(FILE *out, const step_buffers *buffers, int writes) {
+    const char *comma = "";
+    for (int i = 0; i < buffers->reads; i++, comma = ", ")
+        fprintf(out, "%sglobal const %s *in%d", comma, type_name(buffers->read[i]->type), i);
+    for (int i = 0; i < writes; i++, comma = ", ")
+        fprintf(out, "%sglobal %s *out%d", comma, type_name(buffers->written[i]->type), i);
+}
+
+static void print_arguments(FILE *out, int reads, int writes) {
+    for (int i = 0; i < reads; i++)
+        fprintf(out, ", in%d", i);
+    for (int i = 0; i < writes; i++)
+        fprintf(out, ", out%d", i);
+}
+
+static void print_types(FILE *out, int vector) {
+    const char *suffix = vector_suffix(vector);
+    fprintf(out, "#define VECTOR %d\n#define T float%s\n#define CONVERT convert_float%s\n", vector, suffix, suffix);
+}
+
+static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, int vector, const char *template) {
+    step_buffers buffers = codegen_buffers(plan, step);
+    print_types(out, vector);
+    fputs("static void FUNCTION(const uint i, ", out);
+    print_parameters(out, &buffers, buffers.writes);
+    fputs(") {\n", out);
+    for (int i = 0; i < step->count; i++)
+        print_computation(out, step, &buffers, i, vector);
+    for (int i = 0; i < buffers.writes; i++) {
+        int value = find(step->nodes, step->count, buffers.written[i]);
+        if (vector > 1)
+            fprintf(out, "    vstore%d(v%d, 0, out%d + i);\n", vector, value, i);
+        else
+            fprintf(out, "    out%d[i] = v%d;\n", i, value);
+    }
+    fputs("}\n#define PARAMETERS ", out);
+    print_parameters(out, &buffers, buffers.writes);
+    fputs("\n#define ELEMENT(i) FUNCTION(i", out);
+    print_arguments(out, buffers.reads, buffers.writes);
+    fprintf(out, ")\n%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
+}
+
+// The elements of a vector v added up by halves.
+static void print_fold(FILE *out, int vector) {
+    fputs("#define FOLD(v) (", out);
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < vector && vector > 1; i++)
+        fprintf(out, "%s(v).s%c", i ? " + " : "", digits[i]);
+    fputs(vector > 1 ? ")\n" : "v)\n", out);
+    if (vector > 1)
+        fprintf(out, "#define STORE(v, p) vstore%d(v, 0, p)\n", vector);
+    else
+        fputs("#define STORE(v, p) *(p) = (v)\n", out);
+}
+
+static void print_sum(FILE *out, const plan *plan, const plan_step *step, int vector, const char *template) {
+    step_buffers buffers = codegen_buffers(plan, step);
+    const gn_node *sum = step->nodes[step->count - 1];
+    sum_loops loops = sum_node_loops(sum);
+    print_types(out, vector);
+    print_fold(out, vector);
+    fputs("static T FUNCTION(const uint i", out);
+    fputs(buffers.reads ? ", " : "", out);
+    print_parameters(out, &buffers, 0);
+    fputs(") {\n", out);
+    for (int i = 0; i < step->count - 1; i++)
+        print_computation(out, step, &buffers, i, vector);
+    fputs("    return ", out);
+    print_operand(out, step, &buffers, sum, 0, vector);
+    fputs(";\n}\n#define PARAMETERS ", out);
+    print_parameters(out, &buffers, 0);
+    fputs(buffers.reads ? ",\n#define ELEMENT(i) FUNCTION(i" : "\n#define ELEMENT(i) FUNCTION(i", out);
+    print_arguments(out, buffers.reads, 0);
+    fprintf(out, ")\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n", loops.outer, loops.run, loops.inner);
+    fprintf(out, "%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
+    fputs("#undef FOLD\n#undef STORE\n#undef OUTER\n#undef RUN\n#undef INNER\n", out);
+}
+
+static char *step_text(const gn_device *device, const plan *plan, const plan_step *step, const char *pointwise,
+                       const char *reduce) {
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    GN_ASSERT(out, "out of memory on the host");
+    int vector = codegen_vector(device, step);
+    if (step->form == FORM_SUM)
+        print_sum(out, plan, step, vector, reduce);
+    else
+        print_pointwise(out, plan, step, vector, pointwise);
+    fclose(out);
+    return text;
+}
+
+// A template without the comment at its head, which would be repeated with every kernel.
+static const char *skip_head(const char *text) {
+    while (text[0] == '/' && text[1] == '/' && strchr(text, '\n'))
+        text = strchr(text, '\n') + 1;
+    return text;
+}
+
+generated_code codegen(const gn_device *device, const plan *plan, const char *pointwise, const char *reduce) {
+    pointwise = skip_head(pointwise);
+    reduce = skip_head(reduce);
+    generated_code code = {.kernel_of_step = gn_calloc((size_t)plan->count, sizeof(int))};
+    char **texts = gn_calloc((size_t)plan->count, sizeof(char *));
+    size_t length = 0;
+    FILE *out = open_memstream(&code.source, &length);
+    GN_ASSERT(out, "out of memory on the host");
+    // The operations' macros come first: with a kernel of their own, which nobody calls.
+    fprintf(out, "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n", pointwise);
+    for (int s = 0; s < plan->count; s++) {
+        const plan_step *step = &plan->steps[s];
+        code.kernel_of_step[s] = -1;
+        if (step->form != FORM_POINTWISE && step->form != FORM_SUM)
+            continue;
+        char *text = step_text(device, plan, step, pointwise, reduce);
+        int k = 0;
+        while (k < code.kernels && strcmp(texts[k], text) != 0)
+            k++;
+        code.kernel_of_step[s] = k;
+        if (k < code.kernels) {
+            free(text);
+            continue;
+        }
+        texts[code.kernels++] = text;
+        fprintf(out, "\n#define NAME fused_%d\n#define FUNCTION fused_%d_element\n%s#undef NAME\n#undef FUNCTION\n",
+                k, k, text);
+    }
+    fclose(out);
+    for (int i = 0; i < code.kernels; i++)
+        free(texts[i]);
+    free(texts);
+    return code;
+}
+
+void generated_code_free(generated_code *code) {
+    free(code->source);
+    free(code->kernel_of_step);
+    *code = (generated_code){0};
+}

@@ -1,0 +1,12 @@
+# Writes each file of KERNELS into OUTPUT as a C array; the table embedded_kernels[] ends with a NULL name.
+set(text "#include \"cl/kernels.h\"\n\n")
+set(table "")
+foreach(file ${KERNELS})
+  get_filename_component(name ${file} NAME)
+  string(MAKE_C_IDENTIFIER ${name} symbol)
+  file(READ ${file} bytes HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  string(APPEND text "static const char ${symbol}[] = {${bytes}0};\n")
+  string(APPEND table "    {\"${name}\", ${symbol}},\n")
+endforeach()
+file(WRITE ${OUTPUT} "${text}\nconst embedded_kernel embedded_kernels[] = {\n${table}    {0, 0},\n};\n")

@@ -1,0 +1,32 @@
+// Matrix products: the one place that chooses between CLBlast and the native kernel, and the one caller of
+// CLBlast.
+#ifndef GANC_CL_GEMM_H
+#define GANC_CL_GEMM_H
+
+#include "cl/device.h"
+
+// C = op(A) op(B), all row-major and dense, f32; op(X) is X or its transpose.
+// op(A) is (m, k), op(B) is (k, n), C is (m, n); A is stored (k, m) when transpose_a, B (n, k) when transpose_b.
+typedef struct {
+    bool transpose_a, transpose_b;
+    int m, n, k;
+} gemm_shape;
+
+typedef struct gemm gemm;
+
+// Prepares products on an opened device. `choice` is "auto", "clblast" or "native"; NULL means auto.
+// Checks CLBlast with our parameters against the host on the first use of a device and driver, and keeps what
+// was found in the user's cache folder. A wrong result is said on stderr, and the next best is used.
+gemm *gemm_new(gn_device *device, const char *choice);
+void gemm_free(gemm *gemm);
+
+// What products run on: "clblast", "clblast with ganc's CPU parameters", "native".
+const char *gemm_description(const gemm *gemm);
+
+// Makes one product ready to be enqueued again and again on the same buffers (which the caller keeps alive).
+typedef struct gemm_call gemm_call;
+gemm_call *gemm_call_new(gemm *gemm, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c);
+void gemm_call_free(gemm_call *call);
+bool gemm_call_enqueue(gemm_call *call);
+
+#endif

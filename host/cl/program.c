@@ -1,0 +1,407 @@
+// A plan becomes a list of ready launches: kernels whose arguments are set, and matrix products whose buffers
+// are known. A run enqueues the list, and neither allocates, sets an argument, nor waits.
+//
+// Every launch has a cl_kernel object of its own, since arguments belong to the object. Tensors in the arena
+// are sub-buffers of their exact size, so that a tool like Oclgrind sees a kernel that writes too far.
+#include "cl/program.h"
+#include "cl/codegen.h"
+#include "cl/gemm.h"
+#include "cl/kernels.h"
+#include "cl/memory.h"
+#include "graph/random.h"
+
+#include <string.h>
+
+// One of three: a kernel, a matrix product, or a copy into a variable.
+typedef struct {
+    char *name; // of the kernel or the operation, with the shape: for messages
+    cl_kernel kernel;
+    cl_uint dims;
+    size_t global[3], local[3];
+    gemm_call *product;
+    cl_mem from, to;
+    size_t bytes;
+} launch;
+
+struct gn_program {
+    gn_device *device;
+    cl_program fused, moves, random; // moves.cl and random.cl where a step needs them
+    cl_mem *chunks;                  // the arena
+    int chunk_count;
+    cl_mem *tensors; // by node id: the sub-buffer or the variable's buffer (not ours); NULL where none
+    bool *owned;     // by node id: is tensors[] ours?
+    int nodes;
+    launch *launches;
+    int count;
+    program_cost cost;
+};
+
+// What is needed only while a program is made.
+typedef struct {
+    gn_program *program;
+    gn_device *device;
+    const plan *plan;
+    generated_code code;
+} builder;
+
+// ---- Memory ------------------------------------------------------------------------------------------
+
+static bool make_arena(builder *b) {
+    gn_program *program = b->program;
+    program->chunks = gn_calloc((size_t)b->plan->chunk_count, sizeof(cl_mem));
+    program->chunk_count = b->plan->chunk_count;
+    for (int i = 0; i < b->plan->chunk_count; i++)
+        if (!(program->chunks[i] = memory_buffer(b->device, b->plan->chunks[i], "the arena of a step", NULL)))
+            return false;
+    return true;
+}
+
+static size_t node_bytes(const gn_node *node) {
+    return gn_shape_count(node->shape) * gn_type_size(node->type);
+}
+
+// The buffer that holds the node's value.
+static cl_mem tensor(builder *b, gn_node *node) {
+    node = plan_base(node);
+    cl_mem *found = &b->program->tensors[node->id];
+    if (*found)
+        return *found;
+    if (plan_is_in_variable(b->plan, node))
+        return *found = memory_of_variable(b->device, node->variable);
+    placement place = b->plan->places[node->id];
+    GN_ASSERT(place.chunk >= 0, "%s has no place in memory", op_table[node->op].name);
+    cl_buffer_region region = {place.offset, node_bytes(node)};
+    cl_int status;
+    *found = clCreateSubBuffer(b->program->chunks[place.chunk], CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION,
+                               &region, &status);
+    if (*found)
+        b->program->owned[node->id] = true;
+    else
+        gn_fail("clCreateSubBuffer of %zu bytes at %zu on %s: %s", region.size, region.origin, b->device->info.name,
+                cl_error_name(status));
+    return *found;
+}
+
+// ---- Launches ----------------------------------------------------------------------------------------
+
+static char *describe(const char *what, const gn_node *node) {
+    char shape[SHAPE_TEXT];
+    return gn_format("%s for %s %s", what, op_table[node->op].name, shape_text(node->shape, shape));
+}
+
+// The program of a kernel file, compiled when the first step asks for it. NULL on failure.
+static cl_program file_program(builder *b, cl_program *program, const char *file) {
+    if (*program)
+        return *program;
+    char *source = kernels_source(b->device, file);
+    if (source)
+        *program = kernels_build(b->device, file, source, NULL);
+    free(source);
+    return *program;
+}
+
+// Appends a launch of a kernel of the program; NULL on failure.
+static launch *add_kernel(builder *b, cl_program code, const char *kernel, const gn_node *node) {
+    if (!code)
+        return NULL;
+    launch *l = &b->program->launches[b->program->count++];
+    cl_int status;
+    l->name = describe(kernel, node);
+    l->kernel = clCreateKernel(code, kernel, &status);
+    if (!l->kernel) {
+        gn_fail("clCreateKernel of %s on %s: %s", l->name, b->device->info.name, cl_error_name(status));
+        return NULL;
+    }
+    return l;
+}
+
+static bool set_argument(launch *l, cl_uint *index, size_t size, const void *value) {
+    cl_int status = clSetKernelArg(l->kernel, (*index)++, size, value);
+    return status == CL_SUCCESS || gn_fail("clSetKernelArg %u of %s: %s", *index - 1, l->name, cl_error_name(status));
+}
+
+static bool set_tensor(builder *b, launch *l, cl_uint *index, gn_node *node) {
+    cl_mem buffer = tensor(b, node);
+    return buffer && set_argument(l, index, sizeof buffer, &buffer);
+}
+
+static bool set_number(launch *l, cl_uint *index, cl_uint number) {
+    return set_argument(l, index, sizeof number, &number);
+}
+
+// A 1-D range of at least `items` work-items in groups of up to `group`.
+static bool set_range(builder *b, launch *l, size_t items, size_t group) {
+    size_t allowed;
+    cl_int status = clGetKernelWorkGroupInfo(l->kernel, b->device->info.id, CL_KERNEL_WORK_GROUP_SIZE, sizeof allowed,
+                                             &allowed, NULL);
+    if (status != CL_SUCCESS)
+        return gn_fail("clGetKernelWorkGroupInfo of %s: %s", l->name, cl_error_name(status));
+    l->dims = 1;
+    l->local[0] = group < allowed ? group : allowed;
+    l->global[0] = (items + l->local[0] - 1) / l->local[0] * l->local[0];
+    return true;
+}
+
+// Enough elements in a group to be worth a trip to a thread, few enough to give every core some.
+static size_t group_size(const builder *b) {
+    return b->device->class == CLASS_CPU ? 64 : 256;
+}
+
+static bool add_fused(builder *b, int s) {
+    const plan_step *step = &b->plan->steps[s];
+    gn_node *last = step->nodes[step->count - 1];
+    char name[32];
+    snprintf(name, sizeof name, "fused_%d", b->code.kernel_of_step[s]);
+    launch *l = add_kernel(b, b->program->fused, name, last);
+    if (!l)
+        return false;
+    step_buffers buffers = codegen_buffers(b->plan, step);
+    cl_uint index = 0;
+    for (int i = 0; i < buffers.reads; i++)
+        if (!set_tensor(b, l, &index, buffers.read[i]))
+            return false;
+    for (int i = 0; i < buffers.writes; i++)
+        if (!set_tensor(b, l, &index, buffers.written[i]))
+            return false;
+    size_t vector = (size_t)codegen_vector(b->device, step);
+    if (step->form == FORM_POINTWISE) {
+        size_t n = gn_shape_count(last->shape);
+        return set_number(l, &index, (cl_uint)n) && set_range(b, l, n / vector, group_size(b));
+    }
+    sum_loops loops = sum_node_loops(last);
+    size_t outer = (size_t)loops.outer, inner = (size_t)loops.inner;
+    if (b->device->class == CLASS_CPU)
+        return set_range(b, l, inner > 1 ? outer * inner / vector : outer, 1);
+    size_t columns = inner > 1 ? SUM_COLUMNS : 1, lanes = SUM_COLUMNS * SUM_LANES / columns;
+    *l = (launch){.name = l->name,
+                  .kernel = l->kernel,
+                  .dims = 3,
+                  .global = {(inner + columns - 1) / columns * columns, lanes, outer},
+                  .local = {columns, lanes, 1}};
+    return true;
+}
+
+static bool add_product(builder *b, gn_node *node) {
+    bool ta = node->integer[0], tb = node->integer[1];
+    gemm_shape shape = {ta, tb, node->shape.size[0], node->shape.size[1], node->input[0]->shape.size[!ta]};
+    cl_mem a = tensor(b, node->input[0]), bb = tensor(b, node->input[1]), c = tensor(b, node);
+    if (!a || !bb || !c)
+        return false;
+    launch *l = &b->program->launches[b->program->count++];
+    l->name = describe("product", node);
+    l->product = gemm_call_new(b->device->gemm, shape, a, bb, c);
+    return l->product != NULL;
+}
+
+static int last_size(const gn_node *node) {
+    return node->shape.size[node->shape.dims - 1];
+}
+
+// out, x, width, x_width, first, n
+static bool add_columns(builder *b, gn_node *node) {
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), op_table[node->op].name, node);
+    size_t n = gn_shape_count(node->shape);
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
+           set_number(l, &i, (cl_uint)last_size(node)) && set_number(l, &i, (cl_uint)last_size(node->input[0])) &&
+           set_number(l, &i, (cl_uint)node->integer[0]) && set_number(l, &i, (cl_uint)n) &&
+           set_range(b, l, n, group_size(b));
+}
+
+// out, table, rows, pieces, n
+static bool add_gather(builder *b, gn_node *node) {
+    size_t row = node_bytes(node) / (size_t)node->shape.size[0];
+    size_t piece = row % 16 == 0 ? 16 : row % 4 == 0 ? 4 : 1;
+    const char *kernel = piece == 16 ? "gather_16" : piece == 4 ? "gather_4" : "gather_1";
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), kernel, node);
+    size_t n = node_bytes(node) / piece;
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
+           set_tensor(b, l, &i, node->input[1]) && set_number(l, &i, (cl_uint)(row / piece)) &&
+           set_number(l, &i, (cl_uint)n) && set_range(b, l, n, group_size(b));
+}
+
+// out, labels, classes, n
+static bool add_one_hot(builder *b, gn_node *node) {
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), "one_hot", node);
+    size_t n = gn_shape_count(node->shape);
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
+           set_number(l, &i, (cl_uint)last_size(node)) && set_number(l, &i, (cl_uint)n) &&
+           set_range(b, l, n, group_size(b));
+}
+
+// out, order, step, batches, n
+static bool add_batch_rows(builder *b, gn_node *node) {
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), "batch_rows", node);
+    size_t n = gn_shape_count(node->shape), rows = gn_shape_count(node->input[0]->shape);
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
+           set_tensor(b, l, &i, node->input[1]) && set_number(l, &i, (cl_uint)(rows / n)) &&
+           set_number(l, &i, (cl_uint)n) && set_range(b, l, n, group_size(b));
+}
+
+// log, step, value, column, rows, columns
+static bool add_record(builder *b, gn_node *node) {
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), "record", node);
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
+           set_tensor(b, l, &i, node->input[1]) && set_number(l, &i, (cl_uint)node->integer[0]) &&
+           set_number(l, &i, (cl_uint)node->shape.size[0]) && set_number(l, &i, (cl_uint)node->shape.size[1]) &&
+           set_range(b, l, 1, 1);
+}
+
+// out, step, seed_low, seed_high, stream, first, n, and the bound
+static bool add_random(builder *b, gn_node *node) {
+    launch *l = add_kernel(b, file_program(b, &b->program->random, "random.cl"), op_table[node->op].name, node);
+    uint64_t seed = gn_state_seed(node->graph->state);
+    size_t n = gn_shape_count(node->shape), first = (size_t)node->integer[0];
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
+           set_number(l, &i, (cl_uint)seed) && set_number(l, &i, (cl_uint)(seed >> 32)) &&
+           set_number(l, &i, random_stream(node->stream)) && set_number(l, &i, (cl_uint)first) &&
+           set_number(l, &i, (cl_uint)n) &&
+           (node->op != OP_RANDOM_BELOW || set_number(l, &i, (cl_uint)node->integer[1])) &&
+           set_range(b, l, (first % 4 + n + 3) / 4, group_size(b));
+}
+
+static bool add_step(builder *b, int s) {
+    gn_node *node = b->plan->steps[s].nodes[0];
+    if (b->code.kernel_of_step[s] >= 0)
+        return add_fused(b, s);
+    switch (node->op) {
+    case OP_MATMUL:
+        return add_product(b, node);
+    case OP_SLICE:
+    case OP_PAD:
+        return add_columns(b, node);
+    case OP_GATHER:
+        return add_gather(b, node);
+    case OP_ONE_HOT:
+        return add_one_hot(b, node);
+    case OP_BATCH_ROWS:
+        return add_batch_rows(b, node);
+    case OP_RECORD:
+        return add_record(b, node);
+    case OP_RANDOM_UNIFORM:
+    case OP_RANDOM_NORMAL:
+    case OP_RANDOM_BELOW:
+        return add_random(b, node);
+    default:
+        GN_ASSERT(false, "no kernel for %s", op_table[node->op].name);
+    }
+}
+
+static bool add_commit(builder *b, gn_node *assignment) {
+    cl_mem from = tensor(b, assignment), to = memory_of_variable(b->device, assignment->variable);
+    if (!from || !to)
+        return false;
+    b->program->launches[b->program->count++] =
+        (launch){.name = describe("copy", assignment), .from = from, .to = to, .bytes = node_bytes(assignment)};
+    return true;
+}
+
+// ---- Programs ----------------------------------------------------------------------------------------
+
+static bool compile_fused(builder *b) {
+    char *pointwise = kernels_source(b->device, "pointwise.cl"), *reduce = kernels_source(b->device, "reduce.cl");
+    bool done = false;
+    if (pointwise && reduce) {
+        b->code = codegen(b->device, b->plan, pointwise, reduce);
+        b->program->fused = kernels_build(b->device, "pointwise.cl and reduce.cl, as generated", b->code.source, NULL);
+        done = b->program->fused != NULL;
+    }
+    free(pointwise);
+    free(reduce);
+    return done;
+}
+
+static bool build(builder *b) {
+    const plan *plan = b->plan;
+    gn_program *program = b->program;
+    program->nodes = plan->graph->count;
+    program->tensors = gn_calloc((size_t)program->nodes, sizeof(cl_mem));
+    program->owned = gn_calloc((size_t)program->nodes, sizeof(bool));
+    program->launches = gn_calloc((size_t)(plan->count + plan->commit_count), sizeof(launch));
+    if (!make_arena(b) || !compile_fused(b))
+        return false;
+    for (int s = 0; s < plan->count; s++)
+        if (!add_step(b, s))
+            return false;
+    for (int i = 0; i < plan->commit_count; i++)
+        if (!add_commit(b, plan->commits[i]))
+            return false;
+    program->cost = (program_cost){program->count, plan_arena_bytes(plan), plan->live_bytes};
+    return true;
+}
+
+gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options) {
+    options.alignment = device->alignment > options.alignment ? device->alignment : options.alignment;
+    options.max_allocation = device->max_allocation;
+    plan *plan = plan_new(graph, options);
+    gn_program *program = gn_calloc(1, sizeof *program);
+    program->device = device;
+    builder b = {.program = program, .device = device, .plan = plan};
+    if (!build(&b)) {
+        gn_program_free(program);
+        program = NULL;
+    }
+    generated_code_free(&b.code);
+    plan_free(plan);
+    return program;
+}
+
+gn_program *gn_program_new(gn_device *device, gn_graph *graph) {
+    return program_new(device, graph, plan_options_default());
+}
+
+void gn_program_free(gn_program *program) {
+    if (!program)
+        return;
+    clFinish(program->device->queue);
+    for (int i = 0; i < program->count; i++) {
+        launch *l = &program->launches[i];
+        if (l->kernel)
+            clReleaseKernel(l->kernel);
+        gemm_call_free(l->product);
+        free(l->name);
+    }
+    for (int i = 0; i < program->nodes; i++)
+        if (program->owned && program->owned[i])
+            clReleaseMemObject(program->tensors[i]);
+    for (int i = 0; i < program->chunk_count; i++)
+        if (program->chunks[i])
+            clReleaseMemObject(program->chunks[i]);
+    cl_program programs[] = {program->fused, program->moves, program->random};
+    for (int i = 0; i < 3; i++)
+        if (programs[i])
+            clReleaseProgram(programs[i]);
+    free(program->launches);
+    free(program->tensors);
+    free(program->owned);
+    free(program->chunks);
+    free(program);
+}
+
+bool gn_program_run(gn_program *program) {
+    cl_command_queue queue = program->device->queue;
+    for (int i = 0; i < program->count; i++) {
+        const launch *l = &program->launches[i];
+        cl_int status = CL_SUCCESS;
+        if (l->product) {
+            if (!gemm_call_enqueue(l->product))
+                return gn_fail_within("%s", l->name);
+        } else if (l->kernel)
+            status = clEnqueueNDRangeKernel(queue, l->kernel, l->dims, NULL, l->global, l->local, 0, NULL, NULL);
+        else
+            status = clEnqueueCopyBuffer(queue, l->from, l->to, 0, 0, l->bytes, 0, NULL, NULL);
+        if (status != CL_SUCCESS)
+            return gn_fail("%s on %s: %s", l->name, program->device->info.name, cl_error_name(status));
+    }
+    cl_int status = clFlush(queue);
+    return status == CL_SUCCESS || gn_fail("clFlush on %s: %s", program->device->info.name, cl_error_name(status));
+}
+
+program_cost program_get_cost(const gn_program *program) {
+    return program->cost;
+}

@@ -1,0 +1,18 @@
+// Programs: what the public face does not show.
+#ifndef GANC_CL_PROGRAM_H
+#define GANC_CL_PROGRAM_H
+
+#include "cl/device.h"
+#include "graph/plan.h"
+
+// gn_program_new() with the planner's switches given.
+gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options);
+
+typedef struct {
+    int launches;       // kernels and matrix products of a run
+    size_t arena_bytes; // memory for what lives within a run
+    size_t live_bytes;  // the most of it that is in use at once
+} program_cost;
+program_cost program_get_cost(const gn_program *program);
+
+#endif

@@ -1,0 +1,118 @@
+// `ganc train`: options to a train_options, and its result to a line or a JSON object. Training itself, its
+// progress and the run's folder are train()'s.
+#include "train/train.h"
+#include "cli/cli.h"
+#include "cli/json.h"
+#include "cli/options.h"
+#include "error.h"
+
+#include <limits.h>
+#include <string.h>
+
+enum { MAX_MODELS = 32, MAX_BATCH = 1000000, MAX_Z_DIM = 10000 };
+
+#define HYPER "Hyper-parameters (default: the model's, which 'ganc models' lists)"
+
+static const model *find_model(const char *name) {
+    int i = 0;
+    while (all_models[i] != NULL && strcmp(all_models[i]->name, name) != 0)
+        i++;
+    return all_models[i];
+}
+
+static void list_models(const char *names[MAX_MODELS + 1]) {
+    int count = 0;
+    for (; all_models[count] != NULL && count < MAX_MODELS; count++)
+        names[count] = all_models[count]->name;
+    names[count] = NULL;
+}
+
+// Parses the command line into `name`, `run` and `json`; what no option sets stays as it is. `models` are the
+// models' names, also as one text.
+static int parse(int argc, char **argv, const char *const *models, const char *models_text, const char **name,
+                 train_options *run, bool *json) {
+    int steps = 0;
+    hyper_parameters *hyper = &run->hyper;
+    const option options[] = {
+        {"model", "M", "Run", models_text, CHOICE(name, models)},
+        {"data", "DIR", "Run",
+         "fashion-mnist, mnist, synthetic, or a folder with files as MNIST's\n"
+         "(default: MNIST where it is found, else Fashion-MNIST)",
+         TEXT(&run->data)},
+        {"out", "DIR", "Run", "the run's folder (default: runs/MODEL)", TEXT(&run->out)},
+        {"overwrite", NULL, "Run", "replace the run that the folder holds", FLAG(&run->overwrite)},
+        {"seed", "N", "Run", "of everything random; the same seed gives the same run (default: 0)",
+         U64(&run->seed)},
+        {"steps", "N", "Run", "stop after N steps, should the epochs last longer",
+         INT(&steps, 1, INT_MAX, NULL)},
+        {"epochs", "N", HYPER, "passes over the data", INT(&hyper->epochs, 1, INT_MAX, NULL)},
+        {"batch", "N", HYPER, "images a step, at least 2",
+         INT(&hyper->batch, 2, MAX_BATCH, "batch norm needs a variance")},
+        {"lr", "X", HYPER, "learning rate", REAL(&hyper->lr, 1e-12, 1000)},
+        {"beta1", "X", HYPER, "Adam's decay of the mean gradient", REAL(&hyper->beta1, 0, 0.999999)},
+        {"beta2", "X", HYPER, "Adam's decay of the mean squared gradient", REAL(&hyper->beta2, 0, 0.999999)},
+        {"z-dim", "N", HYPER, "length of the generator's noise vector",
+         INT(&hyper->z_dim, 1, MAX_Z_DIM, NULL)},
+        DEVICE_OPTIONS(run->device, run->device_options),
+        {"log-interval", "N", "Output", "steps between two lines of progress (default: 50)",
+         INT(&run->log_interval, 1, INT_MAX, NULL)},
+        {"json", NULL, "Output", "print the result as a JSON object on stdout", FLAG(json)},
+        {.name = NULL},
+    };
+    const command_syntax syntax = {
+        .name = "train",
+        .summary =
+            "Train a model. Losses go to the run's log.jsonl, a grid of samples after every epoch to its\n"
+            "images/. 'train' itself may be left out.",
+        .example = "ganc train --model cgan --data fashion-mnist --epochs 20 --out runs/shirts",
+        .options = options,
+    };
+    int status = options_parse(&syntax, argc, argv, NULL);
+    run->steps = steps;
+    return status;
+}
+
+static int print_result(const train_options *run, const train_result *result) {
+    return print_json(json_pack("{ss so sI so so so so so}", "model", run->model->name, "device",
+                                json_text(result->device), "steps", (json_int_t)result->steps, "seconds",
+                                json_number(result->seconds), "images_per_second",
+                                json_number(result->images_per_second), "d_loss", json_number(result->d_loss),
+                                "g_loss", json_number(result->g_loss), "out", json_text(run->out)));
+}
+
+int command_train(int argc, char **argv) {
+    const char *models[MAX_MODELS + 1];
+    list_models(models);
+    char *models_text = list_words(models), *default_out = NULL;
+    const char *name = NULL;
+    train_options run = {.log_interval = 50};
+    bool json = false;
+    int status = parse(argc, argv, models, models_text, &name, &run, &json);
+    if (status != OPTIONS_OK)
+        goto cleanup;
+    if (name == NULL) {
+        status = usage_error("which model? --model takes %s; 'ganc models' describes them", models_text);
+        goto cleanup;
+    }
+
+    // Now that the model is known, so are the defaults of its hyper-parameters: parse once more, over them.
+    run.model = find_model(name);
+    run.hyper = run.model->defaults;
+    parse(argc, argv, models, models_text, &name, &run, &json);
+    if (run.out == NULL)
+        run.out = default_out = gn_format("runs/%s", name);
+
+    train_result result = {0};
+    status = train(&run, &result) ? 0 : run_error();
+    if (status != 0)
+        goto cleanup;
+    if (json)
+        print_result(&run, &result);
+    if (result.interrupted)
+        status = 130;
+
+cleanup:
+    free(default_out);
+    free(models_text);
+    return status;
+}

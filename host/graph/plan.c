@@ -1,0 +1,524 @@
+// The planner, in five passes over a copy of the graph:
+//
+//  1. copy_needed  takes what the assignments need, and gives each reader its own copy of what is cheaper to
+//                  compute again than to load (a broadcast, a slope).
+//  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
+//                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
+//  3. fuse         joins pointwise nodes to the sums that read them, then to each other.
+//  4. schedule     puts the joined steps in order.
+//  5. place        gives each tensor that memory must hold a place in the arena.
+//
+// A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
+#include "graph/plan.h"
+
+#include <string.h>
+
+typedef struct {
+    gn_node *before, *after;
+} order_edge;
+
+// A step while it is put together: a list of nodes through `next`.
+typedef struct {
+    plan *plan;
+    plan_options options;
+    order_edge *edges; // besides those from inputs
+    int edge_count;
+    int *group;       // by node id: the step that computes it; -1 for sources and views
+    int *next;        // by node id: the next node of the same group, -1 at the end
+    int *first, *last; // by group
+    char *visited;    // by node id or group: for searches
+    bool *stored;     // by node id
+} planner;
+
+gn_node *plan_base(gn_node *node) {
+    while (node->op == OP_RESHAPE)
+        node = node->input[0];
+    return node;
+}
+
+static int input_count(const gn_node *node) {
+    return op_table[node->op].inputs;
+}
+
+static bool is_writer(const gn_node *node) {
+    return node->op == OP_ASSIGN || node->op == OP_RECORD;
+}
+
+// Computed from elements at the same index, or from a smaller tensor broadcast?
+static bool is_elementwise(const gn_node *node) {
+    op_form form = op_table[node->op].form;
+    return form == FORM_POINTWISE || form == FORM_BROADCAST;
+}
+
+plan_options plan_options_default(void) {
+    const char *off = getenv("GANC_OFF");
+    return (plan_options){
+        .fuse = !off || !strstr(off, "fuse"),
+        .reuse = !off || !strstr(off, "reuse"),
+        .in_place = !off || !strstr(off, "in-place"),
+        .alignment = 128,
+        .max_allocation = SIZE_MAX,
+    };
+}
+
+// ---- 1. What is needed -------------------------------------------------------------------------------
+
+static void mark_needed(bool *needed, const gn_graph *graph) {
+    for (int i = graph->count - 1; i >= 0; i--) {
+        const gn_node *node = graph->nodes[i];
+        needed[i] |= is_writer(node);
+        for (int j = 0; j < input_count(node) && needed[i]; j++)
+            needed[node->input[j]->id] = true;
+        if (node->op == OP_RECORD) // keeps the rest of the log
+            needed[node->previous->id] = true;
+    }
+}
+
+double gn_graph_flops(const gn_graph *graph) {
+    bool *needed = gn_calloc((size_t)graph->count, sizeof *needed);
+    mark_needed(needed, graph);
+    double flops = 0;
+    for (int i = 0; i < graph->count; i++)
+        flops += needed[i] ? op_table[graph->nodes[i]->op].flops(graph->nodes[i]) : 0;
+    free(needed);
+    return flops;
+}
+
+static bool is_cheap(const gn_node *node) {
+    return node->op == OP_BROADCAST || node->op == OP_LEAKY_SLOPE || node->op == OP_WITHIN;
+}
+
+// The copy of `input` that `reader` uses.
+static gn_node *copy_input(planner *p, gn_node **copies, const gn_node *reader, gn_node *input) {
+    if (p->options.fuse && is_cheap(input)) {
+        gn_node fields = *input;
+        fields.input[0] = copy_input(p, copies, input, input->input[0]);
+        return node_new(p->plan->graph, fields);
+    }
+    gn_node *copy = copies[input->id];
+    // A constant is written into the expressions that use it; another kind of reader needs it in memory.
+    return plan_base(copy)->op == OP_CONSTANT && !is_elementwise(reader) && reader->op != OP_RESHAPE
+               ? graph_copy(copy)
+               : copy;
+}
+
+static void copy_needed(planner *p, const gn_graph *graph) {
+    bool *needed = gn_calloc((size_t)graph->count, sizeof *needed);
+    gn_node **copies = gn_calloc((size_t)graph->count, sizeof *copies);
+    mark_needed(needed, graph);
+    p->plan->graph = gn_graph_new(graph->state);
+    for (int i = 0; i < graph->count; i++) {
+        if (!needed[i] || (p->options.fuse && is_cheap(graph->nodes[i])))
+            continue;
+        gn_node fields = *graph->nodes[i];
+        for (int j = 0; j < input_count(&fields); j++)
+            fields.input[j] = copy_input(p, copies, graph->nodes[i], fields.input[j]);
+        if (fields.previous)
+            fields.previous = copies[fields.previous->id]; // NULL where nobody needs the old value
+        copies[i] = node_new(p->plan->graph, fields);
+    }
+    free(copies);
+    free(needed);
+}
+
+// ---- 2. State ----------------------------------------------------------------------------------------
+
+static void add_edge(planner *p, gn_node *before, gn_node *after) {
+    p->edges = gn_realloc(p->edges, (size_t)(p->edge_count + 1) * sizeof *p->edges);
+    p->edges[p->edge_count++] = (order_edge){before, after};
+}
+
+static bool search_back(planner *p, gn_node *node, const gn_node *goal) {
+    if (node == goal)
+        return true;
+    if (p->visited[node->id])
+        return false;
+    p->visited[node->id] = 1;
+    for (int i = 0; i < input_count(node); i++)
+        if (search_back(p, node->input[i], goal))
+            return true;
+    for (int i = 0; i < p->edge_count; i++)
+        if (p->edges[i].after == node && search_back(p, p->edges[i].before, goal))
+            return true;
+    return false;
+}
+
+// Must `node` run after `goal`?
+static bool runs_after(planner *p, gn_node *node, const gn_node *goal) {
+    p->visited = gn_realloc(p->visited, (size_t)p->plan->graph->count);
+    memset(p->visited, 0, (size_t)p->plan->graph->count);
+    return search_back(p, node, goal);
+}
+
+static bool reads(const gn_node *node, const gn_node *base) {
+    for (int i = 0; i < input_count(node) && node->op != OP_RESHAPE; i++)
+        if (plan_base(node->input[i]) == base)
+            return true;
+    return false;
+}
+
+// `reader` reads `copy` in place of `base`, through views of its own.
+static void redirect(gn_node *reader, const gn_node *base, gn_node *copy) {
+    for (int i = 0; i < input_count(reader); i++)
+        if (plan_base(reader->input[i]) == base)
+            reader->input[i] = gn_reshape(copy, reader->input[i]->shape);
+}
+
+static void order_writer(planner *p, gn_node *writer) {
+    gn_node *old = writer->previous, *copy = NULL;
+    if (!old)
+        return;
+    if (is_writer(old))
+        add_edge(p, old, writer);
+    for (int i = 0, count = p->plan->graph->count; i < count; i++) {
+        gn_node *reader = p->plan->graph->nodes[i];
+        if (reader == writer || !reads(reader, old))
+            continue;
+        if (!runs_after(p, reader, writer)) {
+            add_edge(p, reader, writer);
+            continue;
+        }
+        if (!copy) {
+            copy = graph_copy(old);
+            add_edge(p, copy, writer);
+        }
+        redirect(reader, old, copy);
+    }
+}
+
+static void order_state(planner *p) {
+    for (int i = 0, count = p->plan->graph->count; i < count; i++) {
+        gn_node *node = p->plan->graph->nodes[i];
+        if (node->op == OP_RECORD || (node->op == OP_ASSIGN && p->options.in_place))
+            order_writer(p, node);
+    }
+}
+
+// ---- 3. Fusing ---------------------------------------------------------------------------------------
+
+static void start_groups(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    size_t count = (size_t)graph->count;
+    p->group = gn_calloc(count, sizeof(int));
+    p->next = gn_calloc(count, sizeof(int));
+    p->first = gn_calloc(count, sizeof(int));
+    p->last = gn_calloc(count, sizeof(int));
+    p->visited = gn_realloc(p->visited, count);
+    for (int i = 0; i < graph->count; i++) {
+        op_form form = op_table[graph->nodes[i]->op].form;
+        p->group[i] = form == FORM_SOURCE || form == FORM_VIEW ? -1 : i;
+        p->first[i] = p->last[i] = i;
+        p->next[i] = -1;
+    }
+}
+
+static int group_of(const planner *p, gn_node *input) {
+    return p->group[plan_base(input)->id];
+}
+
+// The nodes of `from` join the group `to`.
+static void join(planner *p, int from, int to) {
+    for (int i = p->first[from]; i >= 0; i = p->next[i])
+        p->group[i] = to;
+    p->next[p->last[to]] = p->first[from];
+    p->last[to] = p->last[from];
+}
+
+// Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`.
+static bool group_reaches(planner *p, int group, int goal, bool direct) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
+        gn_node *node = p->plan->graph->nodes[i];
+        int inputs = input_count(node);
+        for (int j = 0; j < inputs + p->edge_count; j++) {
+            if (j >= inputs && p->edges[j - inputs].after != node)
+                continue;
+            int before = group_of(p, j < inputs ? node->input[j] : p->edges[j - inputs].before);
+            if (before < 0 || before == group)
+                continue;
+            if (before == goal && direct)
+                return true;
+            if (before == goal || p->visited[before])
+                continue;
+            p->visited[before] = 1;
+            if (group_reaches(p, before, goal, true))
+                return true;
+        }
+    }
+    return false;
+}
+
+// Two groups may become one unless a third must run between them.
+static bool can_join(planner *p, int producer, int consumer) {
+    memset(p->visited, 0, (size_t)p->plan->graph->count);
+    return !group_reaches(p, consumer, producer, false);
+}
+
+static bool same_count(const gn_node *a, const gn_node *b) {
+    return gn_shape_count(a->shape) == gn_shape_count(b->shape);
+}
+
+// Is every reader of `node` in the group?
+static bool is_read_only_in(planner *p, const gn_node *node, int group) {
+    for (int i = 0; i < p->plan->graph->count; i++)
+        if (reads(p->plan->graph->nodes[i], node) && p->group[i] != group)
+            return false;
+    return true;
+}
+
+// The sum's group takes the pointwise nodes that serve it alone, from its input backwards.
+static void absorb(planner *p, gn_node *input, int group) {
+    gn_node *node = plan_base(input);
+    if (!is_elementwise(node) || node->op == OP_ASSIGN || p->group[node->id] == group ||
+        !same_count(node, p->plan->graph->nodes[group]->input[0]) || !is_read_only_in(p, node, group) ||
+        !can_join(p, node->id, group))
+        return;
+    join(p, node->id, group);
+    for (int i = 0; i < input_count(node); i++)
+        absorb(p, node->input[i], group);
+}
+
+static void fuse(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    for (int i = 0; i < graph->count; i++)
+        if (graph->nodes[i]->op == OP_SUM)
+            absorb(p, graph->nodes[i]->input[0], i);
+    for (int i = 0; i < graph->count; i++) {
+        gn_node *node = graph->nodes[i];
+        bool in_sum = p->group[i] >= 0 && graph->nodes[p->group[i]]->op == OP_SUM;
+        for (int j = 0; j < input_count(node) && is_elementwise(node) && !in_sum; j++) {
+            gn_node *input = plan_base(node->input[j]);
+            int from = p->group[input->id], to = p->group[i];
+            if (is_elementwise(input) && from != to && graph->nodes[from]->op != OP_SUM &&
+                same_count(input, node) && can_join(p, from, to))
+                join(p, from, to);
+        }
+    }
+}
+
+// ---- 4. Order ----------------------------------------------------------------------------------------
+
+// Puts the group's nodes, and before them all groups that they wait for, into the plan.
+static void schedule_group(planner *p, int group);
+
+static void schedule_inputs(planner *p, gn_node *node) {
+    for (int i = 0; i < input_count(node); i++)
+        if (group_of(p, node->input[i]) >= 0)
+            schedule_group(p, group_of(p, node->input[i]));
+    for (int i = 0; i < p->edge_count; i++)
+        if (p->edges[i].after == node && group_of(p, p->edges[i].before) >= 0)
+            schedule_group(p, group_of(p, p->edges[i].before));
+}
+
+// Appends the node to the step after its inputs in the same step.
+static void append_node(planner *p, plan_step *step, gn_node *node) {
+    if (plan_step_has(step, node))
+        return;
+    for (int i = 0; i < input_count(node); i++)
+        if (group_of(p, node->input[i]) == p->group[node->id])
+            append_node(p, step, plan_base(node->input[i]));
+    step->nodes[step->count++] = node;
+}
+
+static void schedule_group(planner *p, int group) {
+    if (p->visited[group])
+        return;
+    p->visited[group] = 1; // also ends the walk at the group's own nodes
+    gn_graph *graph = p->plan->graph;
+    int count = 0;
+    for (int i = p->first[group]; i >= 0; i = p->next[i], count++)
+        schedule_inputs(p, graph->nodes[i]);
+
+    plan_step *step = &p->plan->steps[p->plan->count++];
+    step->nodes = gn_calloc((size_t)count, sizeof(gn_node *));
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
+        append_node(p, step, graph->nodes[i]);
+    op_form form = op_table[step->nodes[count - 1]->op].form;
+    step->form = form == FORM_BROADCAST ? FORM_POINTWISE : form;
+}
+
+static bool is_last_of_group(const planner *p, int id) {
+    for (int i = p->first[p->group[id]]; i >= 0; i = p->next[i])
+        if (i > id)
+            return false;
+    return true;
+}
+
+// In the order in which the steps' last nodes were built, but for what the edges demand.
+static void schedule(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    p->plan->steps = gn_calloc((size_t)graph->count, sizeof(plan_step));
+    memset(p->visited, 0, (size_t)graph->count);
+    for (int i = 0; i < graph->count; i++)
+        if (p->group[i] >= 0 && is_last_of_group(p, i))
+            schedule_group(p, p->group[i]);
+}
+
+bool plan_step_has(const plan_step *step, const gn_node *node) {
+    for (int i = 0; i < step->count; i++)
+        if (step->nodes[i] == node)
+            return true;
+    return false;
+}
+
+// ---- 5. Places ---------------------------------------------------------------------------------------
+
+// A tensor in need of a place: alive from the step that writes it to the last that reads it.
+typedef struct {
+    gn_node *node;
+    size_t bytes;
+    int born, dies;
+} tenant;
+
+static bool is_newest_version(const gn_graph *graph, const gn_node *assignment) {
+    for (int i = 0; i < graph->count; i++)
+        if (is_writer(graph->nodes[i]) && graph->nodes[i]->previous == assignment)
+            return false;
+    return true;
+}
+
+static int list_tenants(planner *p, tenant *tenants) {
+    plan *plan = p->plan;
+    int *step_of = gn_calloc((size_t)plan->graph->count, sizeof(int));
+    int *dies = gn_calloc((size_t)plan->graph->count, sizeof(int));
+    for (int s = 0; s < plan->count; s++)
+        for (int i = 0; i < plan->steps[s].count; i++)
+            step_of[plan->steps[s].nodes[i]->id] = s;
+    for (int i = 0; i < plan->graph->count; i++) {
+        gn_node *node = plan->graph->nodes[i];
+        for (int j = 0; j < input_count(node) && node->op != OP_RESHAPE; j++) {
+            int id = plan_base(node->input[j])->id, reader = step_of[i];
+            if (p->group[id] != p->group[i])
+                p->stored[id] = true;
+            if (reader > dies[id])
+                dies[id] = reader;
+        }
+        p->stored[i] |= is_writer(node);
+    }
+    for (int i = 0; i < plan->commit_count; i++)
+        dies[plan->commits[i]->id] = plan->count;
+    int count = 0;
+    for (int s = 0; s < plan->count; s++)
+        for (int i = 0; i < plan->steps[s].count; i++) {
+            gn_node *node = plan->steps[s].nodes[i];
+            size_t bytes = gn_shape_count(node->shape) * gn_type_size(node->type);
+            size_t padded = (bytes + p->options.alignment - 1) / p->options.alignment * p->options.alignment;
+            if (p->stored[node->id] && !plan_is_in_variable(plan, node))
+                tenants[count++] =
+                    (tenant){node, padded, s, dies[node->id] > s ? dies[node->id] : s};
+        }
+    free(step_of);
+    free(dies);
+    return count;
+}
+
+static int by_size(const void *a, const void *b) {
+    const tenant *x = a, *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x->node->id - y->node->id;
+}
+
+// The lowest free offset in the chunk for tenant i, among those placed before it; SIZE_MAX where none is.
+static size_t find_offset(const planner *p, const tenant *tenants, int i, int chunk) {
+    size_t offset = 0;
+    for (int j = 0; j < i; j++) {
+        placement other = p->plan->places[tenants[j].node->id];
+        bool together = !p->options.reuse || (tenants[j].born <= tenants[i].dies && tenants[i].born <= tenants[j].dies);
+        if (together && other.chunk == chunk && other.offset < offset + tenants[i].bytes &&
+            offset < other.offset + tenants[j].bytes) {
+            offset = other.offset + tenants[j].bytes;
+            j = -1; // against all again
+        }
+    }
+    return offset + tenants[i].bytes <= p->options.max_allocation ? offset : SIZE_MAX;
+}
+
+// Largest first, each at the lowest offset that nobody alive with it holds: the greedy heuristic "by size" of
+// Pisarchyk and Lee 2020 (arXiv:2001.03288).
+static void place(planner *p) {
+    plan *plan = p->plan;
+    gn_graph *graph = plan->graph;
+    size_t nodes = (size_t)graph->count;
+    p->stored = gn_calloc(nodes, sizeof(bool));
+    plan->places = gn_calloc(nodes, sizeof(placement));
+    plan->commits = gn_calloc(nodes, sizeof(gn_node *));
+    tenant *tenants = gn_calloc(nodes, sizeof(tenant));
+    for (int i = 0; i < graph->count; i++) {
+        plan->places[i].chunk = -1;
+        if (graph->nodes[i]->op == OP_ASSIGN && !p->options.in_place && is_newest_version(graph, graph->nodes[i]))
+            plan->commits[plan->commit_count++] = graph->nodes[i];
+    }
+    int count = list_tenants(p, tenants);
+    for (int s = 0; s < plan->count; s++) {
+        size_t live = 0;
+        for (int i = 0; i < count; i++)
+            live += tenants[i].born <= s && s <= tenants[i].dies ? tenants[i].bytes : 0;
+        plan->live_bytes = live > plan->live_bytes ? live : plan->live_bytes;
+    }
+    qsort(tenants, (size_t)count, sizeof *tenants, by_size);
+    plan->chunks = gn_calloc((size_t)count + 1, sizeof(size_t));
+    for (int i = 0; i < count; i++) {
+        int chunk = 0;
+        size_t offset = find_offset(p, tenants, i, chunk);
+        while (offset == SIZE_MAX && chunk < plan->chunk_count)
+            offset = find_offset(p, tenants, i, ++chunk);
+        if (offset == SIZE_MAX) // larger than any buffer can be: the device will say so
+            offset = 0;
+        plan->places[tenants[i].node->id] = (placement){chunk, offset};
+        if (plan->chunks[chunk] < offset + tenants[i].bytes)
+            plan->chunks[chunk] = offset + tenants[i].bytes;
+        if (plan->chunk_count <= chunk)
+            plan->chunk_count = chunk + 1;
+    }
+    free(tenants);
+}
+
+bool plan_is_stored(const plan *plan, const gn_node *node) {
+    return plan->places[node->id].chunk >= 0 || plan_is_in_variable(plan, node);
+}
+
+bool plan_is_in_variable(const plan *plan, const gn_node *node) {
+    bool staged = false;
+    for (int i = 0; i < plan->commit_count; i++)
+        staged |= plan->commits[i]->variable == node->variable;
+    return node->op == OP_VARIABLE || node->op == OP_RECORD || (node->op == OP_ASSIGN && !staged);
+}
+
+size_t plan_arena_bytes(const plan *plan) {
+    size_t bytes = 0;
+    for (int i = 0; i < plan->chunk_count; i++)
+        bytes += plan->chunks[i];
+    return bytes;
+}
+
+plan *plan_new(const gn_graph *graph, plan_options options) {
+    planner p = {.plan = gn_calloc(1, sizeof(plan)), .options = options};
+    copy_needed(&p, graph);
+    order_state(&p);
+    start_groups(&p);
+    if (options.fuse)
+        fuse(&p);
+    schedule(&p);
+    place(&p);
+    free(p.edges);
+    free(p.group);
+    free(p.next);
+    free(p.first);
+    free(p.last);
+    free(p.visited);
+    free(p.stored);
+    return p.plan;
+}
+
+void plan_free(plan *plan) {
+    if (!plan)
+        return;
+    for (int i = 0; i < plan->count; i++)
+        free(plan->steps[i].nodes);
+    free(plan->steps);
+    free(plan->places);
+    free(plan->chunks);
+    free(plan->commits);
+    gn_graph_free(plan->graph);
+    free(plan);
+}

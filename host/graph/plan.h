@@ -1,0 +1,65 @@
+// From a graph to what a device executes: which nodes share a kernel, in which order, where each tensor lies.
+//
+// Device-free: the plan of a graph can be looked at and tested without OpenCL.
+#ifndef GANC_PLAN_H
+#define GANC_PLAN_H
+
+#include "graph/graph.h"
+
+// Each optimisation can be switched off; the results stay the same, to rounding.
+typedef struct {
+    bool fuse;             // several pointwise operations in one kernel
+    bool reuse;            // one place in the arena for tensors that are never alive together
+    bool in_place;         // an assignment writes into its variable at once
+    size_t alignment;      // bytes, of each tensor in the arena
+    size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
+} plan_options;
+
+// All on, but for those named in the environment variable GANC_OFF, as in "fuse,reuse,in-place".
+plan_options plan_options_default(void);
+
+// One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an
+// element of each is computed from the same index of the others. FORM_SUM: so too, but for the last node,
+// which is the sum of the one before. Else one node alone.
+typedef struct {
+    op_form form;
+    gn_node **nodes; // inputs before what uses them
+    int count;
+} plan_step;
+
+typedef struct {
+    int chunk; // of the arena; -1: the node has no place there
+    size_t offset;
+} placement;
+
+typedef struct {
+    gn_graph *graph; // a rewritten copy of what the assignments need
+    plan_step *steps; // in order of execution
+    int count;
+    placement *places; // of each node, by id
+    size_t *chunks;    // bytes of each part of the arena
+    int chunk_count;
+    gn_node **commits; // assignments to copy into their variables at the end; none when in place
+    int commit_count;
+    size_t live_bytes; // the most that is alive at once
+} plan;
+
+plan *plan_new(const gn_graph *graph, plan_options options);
+void plan_free(plan *plan);
+
+// The node whose memory holds this node's value: behind all views.
+gn_node *plan_base(gn_node *node);
+
+// Does the step compute this node?
+bool plan_step_has(const plan_step *step, const gn_node *node);
+
+// Must the step write this node to memory (and not only hold it in a register)?
+bool plan_is_stored(const plan *plan, const gn_node *node);
+
+// Is the node's memory its variable's buffer?
+bool plan_is_in_variable(const plan *plan, const gn_node *node);
+
+// All of the arena, in bytes.
+size_t plan_arena_bytes(const plan *plan);
+
+#endif

@@ -1,0 +1,124 @@
+// State: the named tensors that outlive a step.
+//
+// A variable's values lie on the host until a device takes them into a buffer of its own (../cl/memory.c);
+// from then on that buffer holds the truth. Names are looked up by walking the list: it is done while
+// building only.
+#include "graph/graph.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+struct gn_state {
+    uint64_t seed;
+    gn_variable *first, *last;
+};
+
+gn_shape gn_shape_of(int dims, ...) {
+    GN_ASSERT(dims >= 0 && dims <= GN_MAX_DIMS, "a shape of %d dimensions", dims);
+    gn_shape shape = {.dims = dims};
+    va_list list;
+    va_start(list, dims);
+    for (int i = 0; i < dims; i++) {
+        shape.size[i] = va_arg(list, int);
+        GN_ASSERT(shape.size[i] > 0, "axis %d of a shape has size %d", i, shape.size[i]);
+    }
+    va_end(list);
+    // Kernels count elements in 32 bits.
+    GN_ASSERT(gn_shape_count(shape) <= INT32_MAX, "a tensor of %zu elements", gn_shape_count(shape));
+    return shape;
+}
+
+size_t gn_shape_count(gn_shape shape) {
+    size_t count = 1;
+    for (int i = 0; i < shape.dims; i++)
+        count *= (size_t)shape.size[i];
+    return count;
+}
+
+bool gn_shape_equal(gn_shape a, gn_shape b) {
+    if (a.dims != b.dims)
+        return false;
+    for (int i = 0; i < a.dims; i++)
+        if (a.size[i] != b.size[i])
+            return false;
+    return true;
+}
+
+gn_shape shape_with(gn_shape shape, int axis, int size) {
+    GN_ASSERT(axis >= 0 && axis < shape.dims, "axis %d of a shape with %d", axis, shape.dims);
+    shape.size[axis] = size;
+    return shape;
+}
+
+const char *shape_text(gn_shape shape, char text[SHAPE_TEXT]) {
+    int at = snprintf(text, SHAPE_TEXT, "(");
+    for (int i = 0; i < shape.dims; i++)
+        at += snprintf(text + at, SHAPE_TEXT - (size_t)at, i ? ", %d" : "%d", shape.size[i]);
+    snprintf(text + at, SHAPE_TEXT - (size_t)at, ")");
+    return text;
+}
+
+size_t gn_type_size(gn_type type) {
+    return type == GN_U8 ? 1 : 4;
+}
+
+gn_state *gn_state_new(uint64_t seed) {
+    gn_state *state = gn_calloc(1, sizeof *state);
+    state->seed = seed;
+    return state;
+}
+
+void gn_state_free(gn_state *state) {
+    if (!state)
+        return;
+    for (gn_variable *v = state->first, *next; v; v = next) {
+        next = v->next;
+        if (v->buffer)
+            v->release(v->buffer);
+        free(v->values);
+        free(v->name);
+        free(v);
+    }
+    free(state);
+}
+
+gn_variable *gn_state_add(gn_state *state, const char *name, gn_type type, gn_shape shape, const void *initial) {
+    GN_ASSERT(!gn_state_find(state, name), "two variables are called '%s'", name);
+    gn_variable *v = gn_calloc(1, sizeof *v);
+    *v = (gn_variable){.state = state, .name = gn_strdup(name), .type = type, .shape = shape};
+    size_t bytes = gn_shape_count(shape) * gn_type_size(type);
+    v->values = gn_calloc(bytes, 1);
+    if (initial)
+        memcpy(v->values, initial, bytes);
+    *(state->last ? &state->last->next : &state->first) = v;
+    state->last = v;
+    return v;
+}
+
+gn_variable *gn_state_find(const gn_state *state, const char *name) {
+    gn_variable *v = state->first;
+    while (v && strcmp(v->name, name) != 0)
+        v = v->next;
+    return v;
+}
+
+uint64_t gn_state_seed(const gn_state *state) {
+    return state->seed;
+}
+
+gn_variable *gn_state_next(const gn_state *state, const gn_variable *previous) {
+    return previous ? previous->next : state->first;
+}
+
+const char *gn_variable_name(const gn_variable *variable) {
+    return variable->name;
+}
+
+gn_type gn_variable_type(const gn_variable *variable) {
+    return variable->type;
+}
+
+gn_shape gn_variable_shape(const gn_variable *variable) {
+    return variable->shape;
+}

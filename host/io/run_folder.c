@@ -1,0 +1,205 @@
+// A run's folder. A file is the run's own by its name alone; whatever else lies there belongs to the user and
+// is never touched.
+#include "io/run_folder.h"
+#include "error.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char LOG[] = "log.jsonl", CHECKPOINT[] = "checkpoint.safetensors",
+                  GENERATOR[] = "generator.safetensors";
+static const char *const files[] = {LOG, CHECKPOINT, GENERATOR};
+enum { FILES = sizeof(files) / sizeof(files[0]) };
+
+static char *join(const char *dir, const char *name) {
+    return gn_format("%s/%s", dir, name);
+}
+
+char *run_folder_grid_path(const char *dir, int epoch) {
+    return gn_format("%s/images/epoch-%06d.png", dir, epoch);
+}
+
+char *run_folder_log_path(const char *dir) {
+    return join(dir, LOG);
+}
+
+char *run_folder_checkpoint_path(const char *dir) {
+    return join(dir, CHECKPOINT);
+}
+
+char *run_folder_generator_path(const char *dir) {
+    return join(dir, GENERATOR);
+}
+
+// ---- Making the folder -------------------------------------------------------------------------------
+
+static bool is_folder(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+// Makes a folder and its parents, as mkdir -p.
+static bool make_folder(const char *path) {
+    char *part = gn_strdup(path);
+    bool good = true;
+    for (char *at = part; good && *at; at++) {
+        bool ends = at[1] == '/' || at[1] == '\0';
+        if (*at == '/' || !ends)
+            continue;
+        char next = at[1];
+        at[1] = '\0';
+        if (!is_folder(part) && mkdir(part, 0777) != 0 && !(errno == EEXIST && is_folder(part)))
+            good = gn_fail("cannot make the folder %s: %s; choose another --out", path,
+                           errno == EEXIST ? "it, or a part of its path, is a file" : strerror(errno));
+        at[1] = next;
+    }
+    free(part);
+    return good;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+// "epoch-000012.png", or the half-written "epoch-000012.png.tmp" of a run that was killed.
+static bool is_our_grid(const char *name) {
+    static const char before[] = "epoch-";
+    if (strncmp(name, before, strlen(before)) != 0)
+        return false;
+    const char *digits = name + strlen(before), *end = digits + strspn(digits, "0123456789");
+    return end > digits && (strcmp(end, ".png") == 0 || strcmp(end, ".png.tmp") == 0);
+}
+
+static bool any_image(const char *name) {
+    return ends_with(name, ".png");
+}
+
+// The first entry of a folder that `matches`, as a path that the caller frees; NULL where there is none.
+static char *find_entry(const char *dir, bool (*matches)(const char *name)) {
+    DIR *entries = opendir(dir);
+    char *found = NULL;
+    for (struct dirent *entry; entries && !found && (entry = readdir(entries));) {
+        if (matches(entry->d_name))
+            found = join(dir, entry->d_name);
+    }
+    if (entries)
+        closedir(entries);
+    return found;
+}
+
+static bool exists(const char *path) {
+    struct stat status;
+    return lstat(path, &status) == 0;
+}
+
+static bool refuse_run(const char *dir, const char *images) {
+    char *found = find_entry(images, any_image);
+    for (int i = 0; i < FILES && !found; i++) {
+        char *path = join(dir, files[i]);
+        if (exists(path))
+            found = path;
+        else
+            free(path);
+    }
+    if (found)
+        gn_fail(
+            "%s holds a run already (%s): --overwrite replaces it, --out DIR keeps it and writes elsewhere",
+            dir, found);
+    free(found);
+    return !found;
+}
+
+static bool remove_file(const char *path) {
+    if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR) // a path below a file fails when it is made
+        return true;
+    return gn_fail("cannot remove %s of the earlier run: %s", path, strerror(errno));
+}
+
+static bool remove_run(const char *dir, const char *images) {
+    bool good = true;
+    for (int i = 0; i < FILES && good; i++) {
+        char *path = join(dir, files[i]), *beside = gn_format("%s.tmp", path);
+        good = remove_file(path) && remove_file(beside);
+        free(path);
+        free(beside);
+    }
+    for (char *path; good && (path = find_entry(images, is_our_grid)); free(path))
+        good = remove_file(path);
+    return good;
+}
+
+bool run_folder_open(const char *dir, bool overwrite) {
+    if (!*dir)
+        return gn_fail("the folder's name is empty; --out DIR names one");
+    char *images = join(dir, "images");
+    bool good = (overwrite ? remove_run(dir, images) : refuse_run(dir, images)) && make_folder(dir) &&
+                make_folder(images);
+    if (good && (access(dir, W_OK | X_OK) != 0 || access(images, W_OK | X_OK) != 0))
+        good = gn_fail("cannot write in %s: %s; choose another --out", dir, strerror(errno));
+    free(images);
+    return good;
+}
+
+// ---- The log -----------------------------------------------------------------------------------------
+
+struct run_log {
+    int descriptor;
+    char *path;
+};
+
+run_log *run_log_new(const char *dir) {
+    char *path = run_folder_log_path(dir);
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (descriptor < 0) {
+        gn_fail("cannot write %s: %s", path, strerror(errno));
+        free(path);
+        return NULL;
+    }
+    run_log *log = gn_calloc(1, sizeof(*log));
+    *log = (run_log){.descriptor = descriptor, .path = path};
+    return log;
+}
+
+bool run_log_write(run_log *log, json_t *object) {
+    // 15 digits: a number that was typed looks as it was typed
+    char *json = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    json_decref(object);
+    if (!json)
+        return gn_fail("cannot write %s: a value of the line is none of JSON's", log->path);
+    char *line = gn_format("%s\n", json);
+    free(json);
+
+    off_t before = lseek(log->descriptor, 0, SEEK_END);
+    size_t size = strlen(line), done = 0;
+    bool good = true;
+    while (done < size && good) {
+        ssize_t written = write(log->descriptor, line + done, size - done);
+        if (written >= 0)
+            done += (size_t)written;
+        else if (errno != EINTR)
+            good = gn_fail("cannot write %s: %s", log->path, strerror(errno));
+    }
+    free(line);
+    if (!good && done > 0 && before >= 0 && ftruncate(log->descriptor, before) != 0)
+        gn_fail_within("its last line is half-written"); // the first error still says why
+    return good;
+}
+
+json_t *run_log_number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+bool run_log_free(run_log *log) {
+    if (!log)
+        return true;
+    bool good = close(log->descriptor) == 0 || gn_fail("cannot write %s: %s", log->path, strerror(errno));
+    free(log->path);
+    free(log);
+    return good;
+}

@@ -1,0 +1,375 @@
+// Replay: a training run whose random draws were recorded by PyTorch, repeated and compared.
+//
+// The trace's images become the data set, in the order recorded; its weights the initial state; its noise
+// and labels the draws of each step. Files keep PyTorch's layouts: the weight of a dense layer lies there as
+// (outputs, inputs), in the state as (inputs, outputs). See tests/reference for how to record a trace.
+#include "error.h"
+#include "io/safetensors.h"
+#include "train/session.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+// Distances below these count as these: a step of Adam on a gradient that is rounding noise, or an activation
+// that falls on the other side of a kink, are no mistakes. See replay_row.
+static const double loss_floor = 1e-5, tensor_floor = 1e-4;
+
+typedef struct {
+    const char *path;
+    safetensors *file;
+    session session;
+    int steps, batch;
+    float *losses[LOSS_COLUMNS]; // (steps), what we compute
+    json_t *torch32_distance;    // by tensor name
+    st_tensor *saved;            // for --save
+    int saved_count;
+    replay_result *result;
+} replay_run;
+
+static const char *const loss_names[LOSS_COLUMNS] = {"d_loss", "g_loss"};
+
+// ---- Reading the trace -------------------------------------------------------------------------------
+
+static bool read_number(const replay_run *r, const char *key, int *value) {
+    const char *text = st_find_metadata(r->file, key);
+    if (!text || sscanf(text, "%d", value) != 1 || *value < 1)
+        return gn_fail("%s: its metadata has no '%s', a number from 1: is it a trace?", r->path, key);
+    return true;
+}
+
+static bool read_metadata(replay_run *r) {
+    const char *name = st_find_metadata(r->file, "model");
+    if (!name)
+        return gn_fail("%s: its metadata has no 'model': is it a trace?", r->path);
+    for (int i = 0; all_models[i]; i++)
+        if (!strcmp(all_models[i]->name, name))
+            r->session.model = all_models[i];
+    if (!r->session.model)
+        return gn_fail("%s: a trace of the model '%s', which this ganc does not have; 'ganc models' lists them",
+                       r->path, name);
+    if (!read_number(r, "steps", &r->steps) || !read_number(r, "batch", &r->batch))
+        return false;
+    if (r->batch < 2)
+        return gn_fail("%s: batch 1; batch norm has no variance then, so that nothing can be trained", r->path);
+    const char *distances = st_find_metadata(r->file, "torch32_distance");
+    json_error_t error;
+    r->torch32_distance = distances ? json_loads(distances, 0, &error) : NULL;
+    if (!json_is_object(r->torch32_distance))
+        return gn_fail("%s: its metadata has no 'torch32_distance' with a JSON object", r->path);
+    const st_tensor *noise = st_find(r->file, "z");
+    r->session.hyper = r->session.model->defaults;
+    r->session.hyper.batch = r->batch;
+    if (noise && noise->dims == 3 && noise->shape[2] > 0 && noise->shape[2] <= 1 << 20)
+        r->session.hyper.z_dim = (int)noise->shape[2];
+    return true;
+}
+
+// The draws, with one row an image, and the data set; the caller frees all.
+typedef struct {
+    dataset data;
+    float *z;
+    int32_t *fake_labels;
+} trace_draws;
+
+static bool read_i32(const replay_run *r, const char *name, int count, int32_t *out) {
+    const st_tensor *tensor = st_need(r->file, name, gn_shape_of(2, r->steps, r->batch));
+    if (!tensor || !st_read_i32(tensor, out))
+        return false;
+    for (int i = 0; i < count; i++)
+        if (out[i] < 0 || out[i] >= IMAGE_CLASSES)
+            return gn_fail("%s: '%s' has the label %d at %d; labels go from 0 to 9", r->path, name, out[i], i);
+    return true;
+}
+
+static bool read_draws(const replay_run *r, trace_draws *draws) {
+    int64_t rows = (int64_t)r->steps * r->batch;
+    const st_tensor *real = st_need(r->file, "real", gn_shape_of(4, r->steps, r->batch, 28, 28));
+    const st_tensor *z = st_need(r->file, "z", gn_shape_of(3, r->steps, r->batch, r->session.hyper.z_dim));
+    if (!real || !z)
+        return false;
+    int count = (int)rows;
+    draws->data = (dataset){.count = count, .height = 28, .width = 28};
+    draws->data.images = gn_calloc((size_t)count, IMAGE_PIXELS);
+    draws->data.labels = gn_calloc((size_t)count, 1);
+    draws->z = gn_calloc(st_count(z), sizeof(float));
+    st_read_f32(z, draws->z);
+    if (!st_read_u8(real, draws->data.images))
+        return false;
+    if (!r->session.model->conditional)
+        return true;
+    draws->fake_labels = gn_calloc((size_t)count, sizeof(int32_t));
+    int32_t *labels = gn_calloc((size_t)count, sizeof(int32_t));
+    bool done = read_i32(r, "labels", count, labels) && read_i32(r, "fake_labels", count, draws->fake_labels);
+    for (int i = 0; i < count && done; i++)
+        draws->data.labels[i] = (uint8_t)labels[i];
+    free(labels);
+    return done;
+}
+
+// ---- Weights: between PyTorch's layout and the state's -----------------------------------------------
+
+static bool is_network_variable(const gn_variable *variable) {
+    const char *name = gn_variable_name(variable);
+    bool optimizer = strstr(name, ".adam.") != NULL;
+    return !optimizer && (!strncmp(name, "generator.", 10) || !strncmp(name, "discriminator.", 14));
+}
+
+// The shape of the variable in a file.
+static gn_shape file_shape(const gn_variable *variable) {
+    gn_shape shape = gn_variable_shape(variable);
+    return shape.dims == 2 ? gn_shape_of(2, shape.size[1], shape.size[0]) : shape;
+}
+
+// out (columns, rows) = in (rows, columns)
+static void transpose(const float *in, int rows, int columns, float *out) {
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++)
+            out[j * rows + i] = in[i * columns + j];
+}
+
+static bool load_variable(replay_run *r, gn_variable *variable, const char *prefix) {
+    char *name = gn_format("%s%s", prefix, gn_variable_name(variable));
+    gn_shape shape = file_shape(variable);
+    const st_tensor *tensor = st_need(r->file, name, shape);
+    free(name);
+    if (!tensor)
+        return false;
+    if (gn_variable_type(variable) == GN_I32) {
+        int32_t value;
+        return st_read_i32(tensor, &value) && gn_state_set(r->session.device, variable, &value);
+    }
+    size_t count = gn_shape_count(shape);
+    float *values = gn_calloc(2 * count, sizeof *values);
+    st_read_f32(tensor, values);
+    if (shape.dims == 2)
+        transpose(values, shape.size[0], shape.size[1], values + count);
+    bool done = gn_state_set(r->session.device, variable, shape.dims == 2 ? values + count : values);
+    free(values);
+    return done;
+}
+
+// The variable as a file has it; the caller frees. An f32 tensor's values, or a counter's.
+static void *fetch_variable(replay_run *r, gn_variable *variable) {
+    gn_shape shape = file_shape(variable);
+    size_t count = gn_shape_count(shape);
+    float *values = gn_calloc(2 * count, sizeof *values);
+    if (!gn_state_get(r->session.device, variable, values)) {
+        free(values);
+        return NULL;
+    }
+    if (shape.dims == 2) {
+        transpose(values, shape.size[1], shape.size[0], values + count);
+        memcpy(values, values + count, count * sizeof *values);
+    }
+    return values;
+}
+
+static bool load_state(replay_run *r) {
+    gn_state *state = r->session.state;
+    for (gn_variable *v = gn_state_next(state, NULL); v; v = gn_state_next(state, v))
+        if (is_network_variable(v) && !load_variable(r, v, "init."))
+            return false;
+    const st_tensor *noise = st_need(r->file, "fixed_z", gn_shape_of(2, GRID_IMAGES, r->session.hyper.z_dim));
+    if (!noise)
+        return false;
+    float *values = gn_calloc(st_count(noise), sizeof *values);
+    st_read_f32(noise, values);
+    bool done = gn_state_set(r->session.device, gn_state_find(state, "fixed_z"), values);
+    free(values);
+    int rows = r->steps * r->batch;
+    int32_t *order = gn_calloc((size_t)rows, sizeof *order);
+    for (int i = 0; i < rows; i++)
+        order[i] = i;
+    done = done && gn_state_set(r->session.device, r->session.order, order);
+    free(order);
+    return done;
+}
+
+// ---- Comparing ---------------------------------------------------------------------------------------
+
+// |ours - expected| / |expected|, by 2-norm. Where the expected value is not a number (a step without such a
+// loss) nothing is compared; a value of ours that is not a number makes the distance infinite.
+static double relative_distance(const double *expected, const float *ours, size_t count) {
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (isnan(expected[i]))
+            continue;
+        if (!isfinite(ours[i]))
+            return INFINITY;
+        difference += (ours[i] - expected[i]) * (ours[i] - expected[i]);
+        norm += expected[i] * expected[i];
+    }
+    return sqrt(difference) / fmax(sqrt(norm), 1e-30);
+}
+
+static void add_row(replay_run *r, const char *name, double distance, double torch32, double floor) {
+    replay_result *result = r->result;
+    result->rows = gn_realloc(result->rows, (size_t)(result->count + 1) * sizeof *result->rows);
+    double ratio = fmax(distance, floor) / fmax(torch32, floor);
+    result->rows[result->count++] = (replay_row){gn_strdup(name), distance, torch32, ratio};
+    result->worst = fmax(result->worst, ratio);
+}
+
+static bool compare_losses(replay_run *r) {
+    size_t count = (size_t)r->steps;
+    gn_shape shape = gn_shape_of(1, r->steps);
+    double *expected = gn_calloc(count, sizeof *expected);
+    float *torch32 = gn_calloc(count, sizeof *torch32);
+    bool done = true;
+    for (int i = 0; i < LOSS_COLUMNS && done; i++) {
+        char *expect_name = gn_format("expect.%s", loss_names[i]), *torch_name = gn_format("torch32.%s", loss_names[i]);
+        const st_tensor *e = st_need(r->file, expect_name, shape);
+        const st_tensor *t = e ? st_need(r->file, torch_name, shape) : NULL;
+        done = t != NULL;
+        if (done) {
+            st_read_f64(e, expected);
+            st_read_f32(t, torch32);
+            add_row(r, loss_names[i], relative_distance(expected, r->losses[i], count),
+                    relative_distance(expected, torch32, count), loss_floor);
+        }
+        free(expect_name);
+        free(torch_name);
+    }
+    free(expected);
+    free(torch32);
+    return done;
+}
+
+// Compares a tensor with "expect.NAME".
+static bool compare_tensor(replay_run *r, const char *name, gn_shape shape, const float *ours) {
+    char *expect_name = gn_format("expect.%s", name);
+    const st_tensor *tensor = st_need(r->file, expect_name, shape);
+    free(expect_name);
+    json_t *torch32 = json_object_get(r->torch32_distance, name);
+    if (tensor && !json_is_number(torch32))
+        return gn_fail("%s: its torch32_distance has no number for '%s'", r->path, name);
+    if (!tensor)
+        return false;
+    size_t count = gn_shape_count(shape);
+    double *expected = gn_calloc(count, sizeof *expected);
+    st_read_f64(tensor, expected);
+    add_row(r, name, relative_distance(expected, ours, count), json_number_value(torch32), tensor_floor);
+    free(expected);
+    return true;
+}
+
+// Keeps a tensor for --save; takes over `name` and `values`.
+static void keep(replay_run *r, char *name, st_dtype type, gn_shape shape, void *values) {
+    r->saved = gn_realloc(r->saved, (size_t)(r->saved_count + 1) * sizeof *r->saved);
+    r->saved[r->saved_count++] = st_tensor_of(name, type, shape, values);
+}
+
+static bool compare_state(replay_run *r) {
+    gn_state *state = r->session.state;
+    for (gn_variable *v = gn_state_next(state, NULL); v; v = gn_state_next(state, v)) {
+        if (!is_network_variable(v))
+            continue;
+        void *values = fetch_variable(r, v);
+        if (!values)
+            return false;
+        bool counter = gn_variable_type(v) == GN_I32;
+        char *name = gn_format("final.%s", gn_variable_name(v));
+        keep(r, name, counter ? ST_I32 : ST_F32, file_shape(v), values);
+        if (!counter && !compare_tensor(r, name, file_shape(v), values))
+            return false;
+    }
+    return true;
+}
+
+static bool compare_samples(replay_run *r) {
+    session *s = &r->session;
+    gn_shape shape = gn_shape_of(4, GRID_IMAGES, 1, 28, 28);
+    float *samples = gn_calloc(gn_shape_count(shape), sizeof *samples);
+    keep(r, gn_strdup("samples"), ST_F32, shape, samples);
+    return gn_program_run(s->grid) && gn_state_get(s->device, s->samples, samples) &&
+           compare_tensor(r, "samples", shape, samples);
+}
+
+// ---- The run -----------------------------------------------------------------------------------------
+
+// The loss `gp` that a trace has of some models only: not a number at every step.
+static void keep_absent_penalty(replay_run *r) {
+    float *none = gn_calloc((size_t)r->steps, sizeof *none);
+    for (int i = 0; i < r->steps; i++)
+        none[i] = NAN;
+    keep(r, gn_strdup("gp"), ST_F32, gn_shape_of(1, r->steps), none);
+}
+
+static bool train_steps(replay_run *r) {
+    session *s = &r->session;
+    for (int i = 0; i < LOSS_COLUMNS; i++) {
+        r->losses[i] = gn_calloc((size_t)r->steps, sizeof(float));
+        keep(r, gn_strdup(loss_names[i]), ST_F32, gn_shape_of(1, r->steps), r->losses[i]);
+    }
+    keep_absent_penalty(r);
+    float rows[LOSS_ROWS][LOSS_COLUMNS];
+    for (int step = 0, read = 0; step < r->steps; step++) {
+        if (!gn_program_run(s->step))
+            return false;
+        if ((step + 1) % (LOSS_ROWS / 2) && step + 1 < r->steps)
+            continue;
+        if (!gn_state_get(s->device, s->losses, rows))
+            return false;
+        for (; read <= step; read++)
+            for (int i = 0; i < LOSS_COLUMNS; i++)
+                r->losses[i][read] = rows[read % LOSS_ROWS][i];
+    }
+    return true;
+}
+
+static bool prepare(replay_run *r, const char *device, const gn_device_options *device_options) {
+    trace_draws draws = {{0}, NULL, NULL};
+    bool done = (r->file = safetensors_read(r->path)) && read_metadata(r) && read_draws(r, &draws);
+    if (done) {
+        r->session.device = gn_device_open(device, device_options);
+        done = r->session.device != NULL;
+    }
+    if (done) {
+        recorded_draws recorded = {draws.z, draws.fake_labels};
+        session_graphs graphs = session_build(&r->session, &draws.data, 0, &recorded);
+        done = load_state(r) && session_compile(&r->session, &graphs);
+        gn_graph_free(graphs.step);
+        gn_graph_free(graphs.grid);
+    }
+    dataset_free(&draws.data);
+    free(draws.z);
+    free(draws.fake_labels);
+    return done;
+}
+
+bool replay(const char *trace, const char *save, const char *device, const gn_device_options *device_options,
+            replay_result *result) {
+    *result = (replay_result){.count = 0};
+    replay_run r = {.path = trace, .result = result};
+    bool done = prepare(&r, device, device_options) && train_steps(&r) && compare_losses(&r) && compare_state(&r) &&
+                compare_samples(&r);
+    if (done) {
+        result->model = gn_strdup(r.session.model->name);
+        result->steps = r.steps;
+        result->batch = r.batch;
+    }
+    if (done && save) {
+        st_metadata metadata[] = {{"format", "ganc-replay-1"}, {"model", result->model}};
+        done = safetensors_write(save, r.saved, r.saved_count, metadata, 2);
+    }
+    for (int i = 0; i < r.saved_count; i++) {
+        free((void *)r.saved[i].data);
+        free((void *)r.saved[i].name);
+    }
+    free(r.saved);
+    json_decref(r.torch32_distance);
+    session_free(&r.session);
+    safetensors_free(r.file);
+    if (!done)
+        replay_result_free(result);
+    return done;
+}
+
+void replay_result_free(replay_result *result) {
+    for (int i = 0; i < result->count; i++)
+        free(result->rows[i].name);
+    free(result->rows);
+    free(result->model);
+    *result = (replay_result){.count = 0};
+}

@@ -1,0 +1,66 @@
+// moves.cl: kernels that move data and hardly compute: parts of rows, rows of tables, one-hot rows, the log.
+//
+// All are 1-D with one work-item for each element (or piece) written and any local size; work-items beyond do
+// nothing. Matrices are row-major.
+
+// out (rows, width) = columns first .. first + width - 1 of x (rows, x_width); n = rows * width
+kernel void slice(global float *out, global const float *x, const uint width, const uint x_width,
+                  const uint first, const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        out[i] = x[i / width * x_width + i % width + first];
+}
+
+// out (rows, width) = x (rows, x_width) in columns first .. first + x_width - 1, zero elsewhere
+kernel void pad(global float *out, global const float *x, const uint width, const uint x_width,
+                const uint first, const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n) {
+        const uint column = i % width - first; // wraps round to a huge number before `first`
+        out[i] = column < x_width ? x[i / width * x_width + column] : 0.0f;
+    }
+}
+
+// out[r] = table[rows[r]], a row being `pieces` pieces of 16, 4 or 1 bytes; n = number of rows * pieces
+kernel void gather_16(global uint4 *out, global const uint4 *table, global const int *rows, const uint pieces,
+                      const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        out[i] = table[rows[i / pieces] * pieces + i % pieces];
+}
+
+kernel void gather_4(global uint *out, global const uint *table, global const int *rows, const uint pieces,
+                     const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        out[i] = table[rows[i / pieces] * pieces + i % pieces];
+}
+
+kernel void gather_1(global uchar *out, global const uchar *table, global const int *rows, const uint pieces,
+                     const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        out[i] = table[rows[i / pieces] * pieces + i % pieces];
+}
+
+// out (N, classes): 1 at each label, else 0; n = N * classes
+kernel void one_hot(global float *out, global const int *labels, const uint classes, const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        out[i] = labels[i / classes] == (int)(i % classes) ? 1.0f : 0.0f;
+}
+
+// out[i] = order[(step mod batches) * n + i]
+kernel void batch_rows(global int *out, global const int *order, global const int *step, const uint batches,
+                       const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        out[i] = order[(uint)step[0] % batches * n + i];
+}
+
+// log (rows, columns): row step mod rows of the column takes the value; one work-item
+kernel void record(global float *log, global const int *step, global const float *value, const uint column,
+                   const uint rows, const uint columns) {
+    if (get_global_id(0) == 0)
+        log[(uint)step[0] % rows * columns + column] = value[0];
+}

@@ -1,0 +1,80 @@
+// reduce.cl: sums over one run of neighbouring axes, the template of fused sums.
+//
+// A tensor (OUTER, RUN, INNER) becomes (OUTER, INNER):
+//     sum[o * INNER + c] = sum over r of x[(o * RUN + r) * INNER + c]
+// Sums over rows have OUTER = 1, sums along rows INNER = 1. As in pointwise.cl this text is put into the
+// program once for each fused step, with other values of
+//     NAME, PARAMETERS  the kernel's name and its input buffers, "a, b," with a comma at the end
+//     ELEMENT(i)        the VECTOR elements at i, of type T: what is summed, computed on the way
+//     OUTER, RUN, INNER the sizes; VECTOR divides INNER, or RUN where INNER is 1
+//     FOLD(v), STORE(v, p)  the sum of the elements of a T; stores a T at p
+// The order of summation is fixed, so the same device gives the same bits every time.
+//
+// CPU devices: a work-item takes VECTOR columns and walks down the run with one vector in registers; no local
+// memory, no barrier. Local size 1, OUTER * INNER / VECTOR work-items (OUTER where INNER is 1).
+//
+// GPU devices, VECTOR = 1: a work-group adds up in local memory. INNER > 1: COLUMNS neighbouring columns by
+// LANES places in the run; NDRange (INNER rounded up to COLUMNS, LANES, OUTER), local (COLUMNS, LANES, 1).
+// INNER = 1: the same with one column and COLUMNS * LANES lanes. Both are powers of two.
+
+#ifndef NAME // alone: the sums of each column of x (64, 512)
+#define T          float
+#define NAME       reduce_example
+#define PARAMETERS global const float *x,
+#define ELEMENT(i) x[i]
+#define VECTOR     1
+#define OUTER      1
+#define RUN        64
+#define INNER      512
+#define FOLD(v)    (v)
+#define STORE(v, p) *(p) = (v)
+#endif
+
+#ifndef COLUMNS // of a work-group on GPU devices
+#define COLUMNS 32
+#define LANES   8
+#endif
+
+#ifdef GANC_GPU
+
+kernel __attribute__((reqd_work_group_size(INNER == 1 ? 1 : COLUMNS, INNER == 1 ? COLUMNS * LANES : LANES, 1)))
+void NAME(PARAMETERS global float *sum) {
+    local float part[COLUMNS * LANES];
+    const uint columns = get_local_size(0), lanes = get_local_size(1);
+    const uint x = get_local_id(0), lane = get_local_id(1);
+    const uint c = get_global_id(0), o = get_global_id(2);
+    float own = 0.0f;
+    if (c < INNER)
+        for (uint r = lane; r < RUN; r += lanes)
+            own += ELEMENT((o * RUN + r) * INNER + c);
+    part[lane * columns + x] = own;
+    for (uint half = lanes / 2; half > 0; half /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (lane < half)
+            part[lane * columns + x] += part[(lane + half) * columns + x];
+    }
+    if (lane == 0 && c < INNER)
+        sum[o * INNER + c] = part[x];
+}
+
+#elif INNER > 1
+
+kernel void NAME(PARAMETERS global float *sum) {
+    const uint o = get_global_id(0) / (INNER / VECTOR), c = get_global_id(0) % (INNER / VECTOR) * VECTOR;
+    T total = (T)(0.0f);
+    for (uint r = 0; r < RUN; r++)
+        total += ELEMENT((o * RUN + r) * INNER + c);
+    STORE(total, sum + o * INNER + c);
+}
+
+#else
+
+kernel void NAME(PARAMETERS global float *sum) {
+    const uint o = get_global_id(0);
+    T total = (T)(0.0f);
+    for (uint r = 0; r < RUN; r += VECTOR)
+        total += ELEMENT(o * RUN + r);
+    sum[o] = FOLD(total);
+}
+
+#endif

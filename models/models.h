@@ -1,0 +1,51 @@
+// The models: what a model file gives, and what it may use of layers.h and ../host/ganc.h.
+#ifndef GANC_MODELS_H
+#define GANC_MODELS_H
+
+#include "models/layers.h"
+
+enum { IMAGE_PIXELS = 28 * 28, IMAGE_CLASSES = 10 };
+
+// What a user can change of a model; the defaults are those of its PyTorch script.
+typedef struct {
+    int batch;
+    int epochs;
+    int z_dim;
+    double lr, beta1, beta2;
+} hyper_parameters;
+
+// What a training step is built from. Where a training run draws `real`, `z` and labels from the data set
+// and the random streams, a replay takes them from its trace: the model cannot tell.
+typedef struct {
+    gn_graph *graph;
+    hyper_parameters hyper;
+    network generator, discriminator;
+    gn_node *real;        // (batch, 784), in [-1, 1]
+    gn_node *labels;      // i32 (batch): the classes of `real`; NULL where the model is not conditional
+    gn_node *z;           // (batch, z_dim)
+    gn_node *fake_labels; // i32 (batch): the classes to generate; NULL likewise
+    gn_node *d_loss, *g_loss; // scalars, set by the model
+} training_step;
+
+typedef struct {
+    const char *name;     // as --model takes it
+    const char *title;
+    const char *paper;    // authors, year, where
+    const char *networks; // one line: what the two networks are
+    bool conditional;     // does it use labels?
+    hyper_parameters defaults;
+    // Adds one training step: losses, gradients, updates.
+    void (*train)(training_step *step);
+    // The generator's images (N, 784) in [-1, 1] for noise z (N, z_dim) and, where conditional, labels i32 (N).
+    gn_node *(*sample)(network *generator, gn_node *z, gn_node *labels);
+} model;
+
+// One step of Adam on all of a network's parameters; the moments are the network's own.
+void update_by_adam(training_step *step, network *net, gn_node *loss);
+
+extern const model gan, cgan;
+
+// All models, in the order in which they are listed; ends with NULL.
+extern const model *const all_models[];
+
+#endif
