@@ -175,10 +175,11 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_nt(int m, int n,
     for (int q = 0; q < DN; q++)
         b_rows[q] = b + min(j + q, n - 1) * k;
     UNROLL
-    for (int r = 0; r < DM; r++)
+    for (int r = 0; r < DM; r++) {
         UNROLL
-    for (int q = 0; q < DN; q++)
-        acc[r][q] = 0;
+        for (int q = 0; q < DN; q++)
+            acc[r][q] = 0;
+    }
 
     int l = first;
 #pragma unroll 4
@@ -197,15 +198,16 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_nt(int m, int n,
     }
 
     UNROLL
-    for (int r = 0; r < DM; r++)
+    for (int r = 0; r < DM; r++) {
         UNROLL
-    for (int q = 0; q < DN; q++) {
-        float sum = vector_sum(acc[r][q]);
-        for (int rest = l; rest < last; rest++)
-            sum = fma(a_rows[r][rest], b_rows[q][rest], sum);
-        if (i + r < m && j + q < n) {
-            int at = (i + r) * n + j + q;
-            c[at] = first > 0 ? c[at] + sum : sum;
+        for (int q = 0; q < DN; q++) {
+            float sum = vector_sum(acc[r][q]);
+            for (int rest = l; rest < last; rest++)
+                sum = fma(a_rows[r][rest], b_rows[q][rest], sum);
+            if (i + r < m && j + q < n) {
+                int at = (i + r) * n + j + q;
+                c[at] = first > 0 ? c[at] + sum : sum;
+            }
         }
     }
 }
@@ -256,10 +258,11 @@ static void group_tile(int m, int n, int k, int first, int last, global const fl
 
     float acc[WPT][WPT];
     UNROLL
-    for (int r = 0; r < WPT; r++)
+    for (int r = 0; r < WPT; r++) {
         UNROLL
-    for (int q = 0; q < WPT; q++)
-        acc[r][q] = 0.0f;
+        for (int q = 0; q < WPT; q++)
+            acc[r][q] = 0.0f;
+    }
 
     for (int l0 = first; l0 < last; l0 += TK) {
         load_panel(panel_a, a, !transpose_a, m, k, last, i0, l0);
@@ -282,12 +285,13 @@ static void group_tile(int m, int n, int k, int first, int last, global const fl
     }
 
     UNROLL
-    for (int r = 0; r < WPT; r++)
+    for (int r = 0; r < WPT; r++) {
         UNROLL
-    for (int q = 0; q < WPT; q++) {
-        int i = i0 + y + r * SIDE, j = j0 + x + q * SIDE;
-        if (i < m && j < n)
-            c[i * n + j] = first > 0 ? c[i * n + j] + acc[r][q] : acc[r][q];
+        for (int q = 0; q < WPT; q++) {
+            int i = i0 + y + r * SIDE, j = j0 + x + q * SIDE;
+            if (i < m && j < n)
+                c[i * n + j] = first > 0 ? c[i * n + j] + acc[r][q] : acc[r][q];
+        }
     }
 }
 

@@ -48,10 +48,10 @@ void NAME(PARAMETERS global float *sum) {
         for (uint r = lane; r < RUN; r += lanes)
             own += ELEMENT((o * RUN + r) * INNER + c);
     part[lane * columns + x] = own;
-    for (uint half = lanes / 2; half > 0; half /= 2) {
+    for (uint reach = lanes / 2; reach > 0; reach /= 2) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (lane < half)
-            part[lane * columns + x] += part[(lane + half) * columns + x];
+        if (lane < reach)
+            part[lane * columns + x] += part[(lane + reach) * columns + x];
     }
     if (lane == 0 && c < INNER)
         sum[o * INNER + c] = part[x];

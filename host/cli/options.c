@@ -1,7 +1,7 @@
 // Parses a command's arguments by its table of options; see options.h.
 //
-// Written here rather than with getopt_long(), which accepts abbreviations, knows nothing of numbers and
-// their ranges, and cannot say what an unknown option was likely meant to be.
+// getopt_long() takes the words apart (rather than argp, which has its own mind about help and exit statuses);
+// here is what it leaves open: numbers and their ranges, and what an unknown option was likely meant to be.
 #include "cli/options.h"
 
 #include "error.h"
@@ -9,11 +9,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <getopt.h>
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
-enum { HELP_COLUMN = 28, MAX_NAMES = 64, MAX_WORD = 64 };
+enum { HELP_COLUMN = 28, MAX_OPTIONS = 62, MAX_WORD = 64, FIRST_OPTION = 256 /* behind all letters */ };
 
 const char *const device_classes[] = {"cpu", "gpu", NULL};
 const char *const gemm_choices[] = {"auto", "clblast", "native", NULL};
@@ -209,18 +210,10 @@ static int take_argument(const option *o, const char *text) {
 
 // ---- Parsing -----------------------------------------------------------------------------------------
 
-// The option whose name is the first `length` characters of `name`; NULL when there is none.
-static const option *find_option(const option *options, const char *name, size_t length) {
-    for (const option *o = options; o->name != NULL; o++)
-        if (strlen(o->name) == length && strncmp(o->name, name, length) == 0)
-            return o;
-    return NULL;
-}
-
 static int unknown_option(const command_syntax *syntax, const char *word) {
-    const char *names[MAX_NAMES] = {"help"};
+    const char *names[MAX_OPTIONS + 2] = {"help"};
     int count = 1;
-    for (const option *o = syntax->options; o->name != NULL && count < MAX_NAMES - 1; o++)
+    for (const option *o = syntax->options; o->name != NULL; o++)
         names[count++] = o->name;
     char typed[MAX_WORD];
     int dashes = (int)strspn(word, "-");
@@ -232,54 +225,66 @@ static int unknown_option(const command_syntax *syntax, const char *word) {
                        syntax->name);
 }
 
-// Takes the option in argv[*index] and, where that follows, its argument, of which it leaves *index.
-static int take_option(const command_syntax *syntax, int argc, char **argv, int *index) {
-    const char *word = argv[*index];
-    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+// The options as getopt_long() takes them: each returns its index in the table, --help 'h'.
+static void list_for_getopt(const command_syntax *syntax, struct option *list) {
+    int count = 0;
+    for (const option *o = syntax->options; o->name != NULL; o++, count++) {
+        GN_ASSERT(count < MAX_OPTIONS, "ganc %s has more than %d options", syntax->name, MAX_OPTIONS);
+        int argument = o->target.kind == OPTION_FLAG ? no_argument : required_argument;
+        list[count] = (struct option){o->name, argument, NULL, FIRST_OPTION + count};
+    }
+    list[count] = (struct option){"help", no_argument, NULL, 'h'};
+}
+
+// What getopt_long() returned besides the end: an option to take, or a mistake to explain.
+static int take_option(const command_syntax *syntax, int code, char **argv) {
+    const char *word = argv[optind - 1]; // the last that getopt_long() took
+    if (code == 'h') {
         print_help(syntax);
         return 0;
     }
-    size_t length = strncmp(word, "--", 2) == 0 ? strcspn(word + 2, "=") : 0;
-    const option *o = find_option(syntax->options, word + 2, length);
-    if (o == NULL)
-        return unknown_option(syntax, word);
-    const char *argument = word[2 + length] == '=' ? word + 2 + length + 1 : NULL;
+    if (code == '?' && optopt >= FIRST_OPTION)
+        return usage_error("--%s takes no value; '%s' gives it one", syntax->options[optopt - FIRST_OPTION].name,
+                           word);
+    if (code == '?') {
+        // Of "-batch" getopt_long() has taken the first letter only.
+        const char *next = argv[optind];
+        bool inside = optopt != 0 && next != NULL && next[0] == '-' && next[1] == optopt && next[2] != '\0';
+        return unknown_option(syntax, inside ? next : word);
+    }
+    const option *o = &syntax->options[(code == ':' ? optopt : code) - FIRST_OPTION];
+    // getopt_long() takes abbreviations, which a later version's new option could make ambiguous in a script.
+    const char *typed = code != ':' && optarg == word ? argv[optind - 2] : word;
+    size_t length = strlen(o->name);
+    if (strncmp(typed + 2, o->name, length) != 0 || (typed[2 + length] != '\0' && typed[2 + length] != '='))
+        return unknown_option(syntax, typed);
     if (o->target.kind == OPTION_FLAG) {
-        if (argument != NULL)
-            return usage_error("--%s takes no value; '%s' gives it one", o->name, word);
         *(bool *)o->target.value = true;
         return OPTIONS_OK;
     }
-    if (argument == NULL) {
-        // `--out --json` is a forgotten value, not a folder's name; `--out=--json` says that it is one.
-        if (*index + 1 >= argc || strncmp(argv[*index + 1], "--", 2) == 0)
-            return usage_error("--%s needs a value: --%s %s; see 'ganc %s --help'", o->name, o->name,
-                               o->argument, syntax->name);
-        argument = argv[++*index];
-    }
-    return take_argument(o, argument);
+    // `--out --json` is a forgotten value, not a folder's name; `--out=--json` says that it is one.
+    if (code == ':' || (optarg == word && strncmp(optarg, "--", 2) == 0))
+        return usage_error("--%s needs a value: --%s %s; see 'ganc %s --help'", o->name, o->name, o->argument,
+                           syntax->name);
+    return take_argument(o, optarg);
 }
 
 int options_parse(const command_syntax *syntax, int argc, char **argv, const char **operand) {
-    const char *found = NULL;
-    bool options_ended = false;
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (!options_ended && strcmp(word, "--") == 0) {
-            options_ended = true;
-        } else if (!options_ended && word[0] == '-' && word[1] != '\0') {
-            int status = take_option(syntax, argc, argv, &i);
-            if (status != OPTIONS_OK)
-                return status;
-        } else if (syntax->operand == NULL || found != NULL) {
-            return usage_error("unexpected argument '%s'; see 'ganc %s --help'", word, syntax->name);
-        } else {
-            found = word;
-        }
+    struct option list[MAX_OPTIONS + 2] = {{0}};
+    list_for_getopt(syntax, list);
+    opterr = 0;
+    optind = 0; // from the start again, for a second parsing
+    for (int code; (code = getopt_long(argc, argv, ":h", list, NULL)) != -1;) {
+        int status = take_option(syntax, code, argv);
+        if (status != OPTIONS_OK)
+            return status;
     }
-    if (syntax->operand != NULL && found == NULL)
+    int operands = argc - optind, allowed = syntax->operand != NULL;
+    if (operands > allowed)
+        return usage_error("unexpected argument '%s'; see 'ganc %s --help'", argv[optind + allowed], syntax->name);
+    if (operands < allowed)
         return usage_error("a %s is missing; see 'ganc %s --help'", syntax->operand, syntax->name);
     if (operand != NULL)
-        *operand = found;
+        *operand = argv[optind];
     return OPTIONS_OK;
 }

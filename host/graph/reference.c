@@ -5,9 +5,9 @@
 
 struct reference {
     const gn_graph *graph;
-    double **values;             // of each node
-    const gn_variable **names;   // the variables that the graph uses,
-    double **held;               // and what they hold
+    double **values;           // of each node
+    const gn_variable **names; // the variables that the graph uses,
+    double **held;             // and what they hold
     int variables;
 };
 
@@ -154,11 +154,8 @@ static void draw(const gn_node *node, const double *step, double *out) {
     free(integers);
 }
 
-static void evaluate(reference *reference, const gn_node *node) {
-    double *out = reference->values[node->id];
-    const double *in[MAX_INPUTS] = {NULL};
-    for (int i = 0; i < op_table[node->op].inputs; i++)
-        in[i] = reference->values[node->input[i]->id];
+void reference_evaluate(const gn_node *node, const double *const in[MAX_INPUTS], const double *previous,
+                        double *out) {
     gn_shape shape = node->shape, from = node->input[0] ? node->input[0]->shape : shape;
     size_t count = gn_shape_count(shape), from_count = gn_shape_count(from);
     size_t width = shape.dims ? (size_t)shape.size[shape.dims - 1] : 1;
@@ -169,7 +166,7 @@ static void evaluate(reference *reference, const gn_node *node) {
         out[0] = node->number[0];
         break;
     case OP_VARIABLE:
-        memcpy(out, reference_variable(reference, node->variable), count * sizeof *out);
+        memcpy(out, previous, count * sizeof *out);
         break;
     case OP_RESHAPE:
         memcpy(out, in[0], count * sizeof *out);
@@ -212,7 +209,7 @@ static void evaluate(reference *reference, const gn_node *node) {
     }
     case OP_RECORD: {
         size_t row = (size_t)in[0][0] % (size_t)shape.size[0];
-        memcpy(out, reference->values[node->previous->id], count * sizeof *out);
+        memcpy(out, previous, count * sizeof *out);
         out[row * width + (size_t)node->integer[0]] = in[1][0];
         break;
     }
@@ -229,8 +226,17 @@ static void evaluate(reference *reference, const gn_node *node) {
 
 void reference_run(reference *reference) {
     const gn_graph *graph = reference->graph;
-    for (int i = 0; i < graph->count; i++)
-        evaluate(reference, graph->nodes[i]);
+    for (int i = 0; i < graph->count; i++) {
+        const gn_node *node = graph->nodes[i];
+        const double *in[MAX_INPUTS] = {NULL}, *previous = NULL;
+        for (int j = 0; j < op_table[node->op].inputs; j++)
+            in[j] = reference->values[node->input[j]->id];
+        if (node->op == OP_VARIABLE)
+            previous = reference_variable(reference, node->variable);
+        else if (node->previous)
+            previous = reference->values[node->previous->id];
+        reference_evaluate(node, in, previous, reference->values[i]);
+    }
     for (int i = 0; i < graph->count; i++) {
         const gn_node *node = graph->nodes[i];
         if (node->op == OP_ASSIGN || node->op == OP_RECORD)

@@ -18,4 +18,9 @@ void reference_run(reference *reference);
 const double *reference_node(const reference *reference, const gn_node *node);
 double *reference_variable(reference *reference, const gn_variable *variable);
 
+// One operation: `out` gets the node's elements from those of its inputs. OP_VARIABLE and OP_RECORD also take
+// `previous`: what the variable holds.
+void reference_evaluate(const gn_node *node, const double *const inputs[MAX_INPUTS], const double *previous,
+                        double *out);
+
 #endif

@@ -5,6 +5,7 @@
 // never more than half the rows in which it keeps losses.
 #include "train/train.h"
 #include "cl/gemm.h"
+#include "cl/program.h"
 #include "error.h"
 #include "io/image_grid.h"
 #include "io/progress.h"
@@ -57,11 +58,13 @@ static bool write_header(const run *r, const dataset *data) {
     const train_options *o = r->options;
     const hyper_parameters *h = &o->hyper;
     const gn_device *device = r->session.device;
+    program_cost cost = program_get_cost(r->session.step);
     return run_log_write(
-        r->log, json_pack("{ss ss ss si ss ss ss ss ss sI si si sI si sf sf sf}", "ganc", GANC_VERSION, "model",
+        r->log, json_pack("{ss ss ss si ss ss ss ss ss si sI sI si si sI si sf sf sf}", "ganc", GANC_VERSION, "model",
                           o->model->name, "data", data->name, "images", data->count, "device", device->info.name,
                           "driver", device->info.driver, "platform", device->info.platform_name, "class",
-                          device->class == CLASS_CPU ? "cpu" : "gpu", "gemm", gemm_description(device->gemm), "seed",
+                          device->class == CLASS_CPU ? "cpu" : "gpu", "gemm", gemm_description(device->gemm),
+                          "launches_per_step", cost.launches, "arena_bytes", (json_int_t)cost.arena_bytes, "seed",
                           (json_int_t)o->seed, "batch", h->batch, "epochs", h->epochs, "steps", (json_int_t)r->total,
                           "z_dim", h->z_dim, "lr", h->lr, "beta1", h->beta1, "beta2", h->beta2));
 }
@@ -102,7 +105,7 @@ static bool read_losses(run *r) {
                              r->read);
             r->said_nan = true;
         }
-        bool due = r->read % r->options->log_interval == 0 || r->read == r->total - 1;
+        bool due = r->read % r->steps_per_epoch % r->options->log_interval == 0 || r->read == r->total - 1;
         // Steps read together ended at about equal distances.
         double ended = r->done > 1 ? seconds * (double)r->read / (double)(r->done - 1) : 0;
         if (due && !log_step(r, r->read, ended))
@@ -212,6 +215,8 @@ bool train(const train_options *options, train_result *result) {
         goto cleanup;
     catch_signals();
     r.progress = progress_new((progress_plan){r.total, r.steps_per_epoch, options->hyper.epochs, options->hyper.batch});
+    progress_message(r.progress, "%s on %s (%d images), on %s; pictures in %s/images", options->model->name, data.name,
+                     data.count, gn_device_name(r.session.device), options->out);
     done = run_all(&r, result);
 cleanup:
     progress_free(r.progress);
