@@ -67,6 +67,20 @@ const char *gn_variable_name(const gn_variable *variable);
 gn_type gn_variable_type(const gn_variable *variable);
 gn_shape gn_variable_shape(const gn_variable *variable);
 
+// How a variable lies in PyTorch's files, where that differs: its shape there; a view of that shape with its
+// axes split or merged; and which axis of the view each axis here is, from the outermost. A dense weight is
+// {.file = (out, in), .view = (out, in), .order = {1, 0}}.
+typedef struct {
+    gn_shape file, view;
+    int order[GN_MAX_DIMS];
+} gn_layout;
+
+void gn_variable_set_layout(gn_variable *variable, gn_layout layout);
+gn_shape gn_variable_file_shape(const gn_variable *variable);
+// Between the orders of elements, gn_shape_count(shape) of them; f32 variables only, in and out differ.
+void gn_variable_to_file(const gn_variable *variable, const float *values, float *file);
+void gn_variable_from_file(const gn_variable *variable, const float *file, float *values);
+
 // Copies a variable's value from or to the device; waits for what runs. Before any program used the
 // variable its value lies on the host, and that is what is read and written.
 bool gn_state_get(gn_device *device, gn_variable *variable, void *values);
@@ -128,9 +142,21 @@ gn_node *gn_mean(gn_node *x);
 
 gn_node *gn_matmul(gn_node *a, gn_node *b); // (M, K) x (K, N) -> (M, N)
 
+// Convolutions as torch.nn.functional's conv2d and conv_transpose2d with a square kernel, without bias, on
+// images with the channels last. The weights' rows and columns are torch's axes in another order.
+// x (N, H, W, C), w (kernel * kernel * C, O) -> (N, OH, OW, O), OH = (H + 2 padding - kernel) / stride + 1,
+// rounded down; w's rows are ordered (ky, kx, c).
+gn_node *gn_conv2d(gn_node *x, gn_node *w, int kernel, int stride, int padding);
+// x (N, H, W, C), w (C, kernel * kernel * O) -> (N, OH, OW, O), OH = (H - 1) stride - 2 padding + kernel;
+// w's columns are ordered (ky, kx, o). By the image it is the gradient of the convolution with that window.
+gn_node *gn_conv_transpose2d(gn_node *x, gn_node *w, int kernel, int stride, int padding);
+
 // Data. Rows of a table that is a variable: `rows` is i32 (N), the result (N, ...) has the table's type.
 gn_node *gn_gather(gn_node *table, gn_node *rows);
 gn_node *gn_one_hot(gn_node *labels, int classes); // i32 (N) -> f32 (N, classes)
+
+// u8 images (N, 28, 28) -> u8 (N, 32, 32), as Pillow's Image.resize with BILINEAR, to the byte.
+gn_node *gn_resize(gn_node *images);
 
 // Which rows make the batch of a step: order[(step mod (M / batch)) * batch + i] for an order of M rows.
 gn_node *gn_batch_rows(gn_node *order, gn_node *step, int batch); // i32 (M), i32 scalar -> i32 (batch)

@@ -10,7 +10,7 @@
 // Every kernel sums over first <= l < last only; with first > 0 it adds to what C holds, so that several
 // launches one after another make a long sum. Each element of C belongs to one work-item, which adds in the
 // order of l: the same bits on every run. Buffers need no padding; a, b and c have m k, k n and m n elements,
-// each less than 2^31 - 2^16. The host chooses the kernel, the tile and the ranges (host/cl/gemm.c).
+// each less than 2^31 - 2^16. The host chooses the kernel, the tile and the ranges (host/cl/gemm_native.c).
 //
 // GANC_CPU: one work-item computes a tile of C in registers; work-group (1, 1), NDRange (row tiles, column
 //   tiles), which walks down the rows first, so that all tiles of a column panel find it in the cache.

@@ -1,11 +1,17 @@
 #include "models/models.h"
 #include "error.h"
 
-// A sixth model is one more file and one more name here.
-const model *const all_models[] = {&gan, &cgan, NULL};
+// A further model is one more file and one more name here.
+const model *const all_models[] = {&gan, &cgan, &wgan, &wgan_gp, NULL};
 
 void update_by_adam(training_step *s, network *net, gn_node *loss) {
     char *name = gn_format("%s.adam", net->name);
     gn_adam(s->graph, name, net->parameters, net->parameter_count, loss, s->hyper.lr, s->hyper.beta1, s->hyper.beta2);
+    free(name);
+}
+
+void update_by_rmsprop(training_step *s, network *net, gn_node *loss) {
+    char *name = gn_format("%s.rmsprop", net->name);
+    gn_rmsprop(s->graph, name, net->parameters, net->parameter_count, loss, s->hyper.lr);
     free(name);
 }

@@ -11,7 +11,11 @@ typedef struct {
     int batch;
     int epochs;
     int z_dim;
-    double lr, beta1, beta2;
+    double lr;
+    double beta1, beta2; // Adam's; 0 where the model has another optimiser
+    int n_critic;        // the generator is updated in every n_critic-th step of an epoch, from the first on
+    double clip;         // WGAN: the critic's weights stay in -clip .. clip
+    double gp_weight;    // WGAN-GP: of the gradient penalty; 0 where the model has none
 } hyper_parameters;
 
 // What a training step is built from. Where a training run draws `real`, `z` and labels from the data set
@@ -20,11 +24,13 @@ typedef struct {
     gn_graph *graph;
     hyper_parameters hyper;
     network generator, discriminator;
+    bool generator_turn;  // is the generator updated in this step?
     gn_node *real;        // (batch, 784), in [-1, 1]
-    gn_node *labels;      // i32 (batch): the classes of `real`; NULL where the model is not conditional
+    gn_node *labels;      // i32 (batch): the classes of `real`
     gn_node *z;           // (batch, z_dim)
-    gn_node *fake_labels; // i32 (batch): the classes to generate; NULL likewise
-    gn_node *d_loss, *g_loss; // scalars, set by the model
+    gn_node *fake_labels; // i32 (batch): the classes to generate
+    gn_node *alpha;       // (batch, 1): shares in [0, 1)
+    gn_node *d_loss, *g_loss, *gp; // scalars, set by the model; NULL where the step has none
 } training_step;
 
 typedef struct {
@@ -40,10 +46,11 @@ typedef struct {
     gn_node *(*sample)(network *generator, gn_node *z, gn_node *labels);
 } model;
 
-// One step of Adam on all of a network's parameters; the moments are the network's own.
+// One step of Adam, or of RMSprop, on all of a network's parameters; the moments are the network's own.
 void update_by_adam(training_step *step, network *net, gn_node *loss);
+void update_by_rmsprop(training_step *step, network *net, gn_node *loss);
 
-extern const model gan, cgan;
+extern const model gan, cgan, wgan, wgan_gp;
 
 // All models, in the order in which they are listed; ends with NULL.
 extern const model *const all_models[];

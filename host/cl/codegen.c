@@ -1,9 +1,10 @@
 // Fused steps become OpenCL C: for each a function that loads, computes and stores the elements at one index,
-// wrapped in the loops of kernels_cl/pointwise.cl or reduce.cl.
+// wrapped in the loops of kernels_cl/pointwise.cl or reduce.cl. Patches are the text of conv.cl with its
+// sizes.
 //
 // An element of every node of a step has the same index i. What a step reads from outside has either as many
-// elements, or is the input of an OP_BROADCAST, whose index is computed from i. All sizes are written into the
-// text: divisions by constants are cheap, and equal layers share a kernel.
+// elements, or is the input of an OP_BROADCAST, whose index is computed from i. All sizes are written into
+// the text: divisions by constants are cheap, and equal layers share a kernel.
 #include "cl/codegen.h"
 
 #include <math.h>
@@ -95,7 +96,9 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
     if (sum) {
         sum_loops loops = sum_node_loops(last);
         fits = loops.inner > 1 ? loops.inner : loops.run;
-    } else
+    } else if (step->form == FORM_PATCHES)
+        fits = patch_node_loops(last).channels;
+    else
         fits = (int)gn_shape_count(last->shape);
     while (fits % vector)
         vector /= 2;
@@ -164,10 +167,12 @@ static void print_operand(FILE *out, const plan_step *step, const step_buffers *
 }
 
 // "const float16 v3 = op_mul(v1, vload16(0, in0 + i));"
-static void print_computation(FILE *out, const plan_step *step, const step_buffers *buffers, int index, int vector) {
+static void print_computation(FILE *out, const plan_step *step, const step_buffers *buffers, int index,
+                              int vector) {
     const gn_node *node = step->nodes[index];
     const op_description *op = &op_table[node->op];
-    fprintf(out, "    const %s%s v%d = op_%s(", type_name(node->type), vector_suffix(vector), index, op->name);
+    fprintf(out, "    const %s%s v%d = op_%s(", type_name(node->type), vector_suffix(vector), index,
+            op->name);
     for (int i = 0; i < op->inputs; i++) {
         fputs(i ? ", " : "", out);
         print_operand(out, step, buffers, node, i, vector);
@@ -196,10 +201,12 @@ static void print_arguments(FILE *out, int reads, int writes) {
 
 static void print_types(FILE *out, int vector) {
     const char *suffix = vector_suffix(vector);
-    fprintf(out, "#define VECTOR %d\n#define T float%s\n#define CONVERT convert_float%s\n", vector, suffix, suffix);
+    fprintf(out, "#define VECTOR %d\n#define T float%s\n#define CONVERT convert_float%s\n", vector, suffix,
+            suffix);
 }
 
-static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, int vector, const char *template) {
+static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, int vector,
+                            const char *template) {
     step_buffers buffers = codegen_buffers(plan, step);
     print_types(out, vector);
     fputs("static void FUNCTION(const uint i, ", out);
@@ -218,20 +225,16 @@ static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, 
     print_parameters(out, &buffers, buffers.writes);
     fputs("\n#define ELEMENT(i) FUNCTION(i", out);
     print_arguments(out, buffers.reads, buffers.writes);
-    fprintf(out, ")\n%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
+    fprintf(out, ")\n%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n",
+            template);
 }
 
-// The elements of a vector v added up by halves.
-static void print_fold(FILE *out, int vector) {
-    fputs("#define FOLD(v) (", out);
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < vector && vector > 1; i++)
-        fprintf(out, "%s(v).s%c", i ? " + " : "", digits[i]);
-    fputs(vector > 1 ? ")\n" : "v)\n", out);
+static void print_memory(FILE *out, int vector) {
     if (vector > 1)
-        fprintf(out, "#define STORE(v, p) vstore%d(v, 0, p)\n", vector);
+        fprintf(out, "#define LOAD(p) vload%d(0, p)\n#define STORE(v, p) vstore%d(v, 0, p)\n", vector,
+                vector);
     else
-        fputs("#define STORE(v, p) *(p) = (v)\n", out);
+        fputs("#define LOAD(p) *(p)\n#define STORE(v, p) *(p) = (v)\n", out);
 }
 
 static void print_sum(FILE *out, const plan *plan, const plan_step *step, int vector, const char *template) {
@@ -239,7 +242,8 @@ static void print_sum(FILE *out, const plan *plan, const plan_step *step, int ve
     const gn_node *sum = step->nodes[step->count - 1];
     sum_loops loops = sum_node_loops(sum);
     print_types(out, vector);
-    print_fold(out, vector);
+    fprintf(out, "#define FOLD fold%d\n", vector);
+    print_memory(out, vector);
     fputs("static T FUNCTION(const uint i", out);
     fputs(buffers.reads ? ", " : "", out);
     print_parameters(out, &buffers, 0);
@@ -252,24 +256,29 @@ static void print_sum(FILE *out, const plan *plan, const plan_step *step, int ve
     print_parameters(out, &buffers, 0);
     fputs(buffers.reads ? ",\n#define ELEMENT(i) FUNCTION(i" : "\n#define ELEMENT(i) FUNCTION(i", out);
     print_arguments(out, buffers.reads, 0);
-    fprintf(out, ")\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n", loops.outer, loops.run, loops.inner);
+    fprintf(out, ")\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n", loops.outer, loops.run,
+            loops.inner);
     fprintf(out, "%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
-    fputs("#undef FOLD\n#undef STORE\n#undef OUTER\n#undef RUN\n#undef INNER\n", out);
+    fputs("#undef FOLD\n#undef LOAD\n#undef STORE\n#undef OUTER\n#undef RUN\n#undef INNER\n", out);
 }
 
-static char *step_text(const gn_device *device, const plan *plan, const plan_step *step, const char *pointwise,
-                       const char *reduce) {
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    GN_ASSERT(out, "out of memory on the host");
-    int vector = codegen_vector(device, step);
-    if (step->form == FORM_SUM)
-        print_sum(out, plan, step, vector, reduce);
-    else
-        print_pointwise(out, plan, step, vector, pointwise);
-    fclose(out);
-    return text;
+static void print_patches(FILE *out, const plan_step *step, int vector, const char *template) {
+    static const char *const names[] = {"HEIGHT", "WIDTH",   "CHANNELS",   "K",
+                                        "STRIDE", "PADDING", "OUT_HEIGHT", "OUT_WIDTH"};
+    const gn_node *node = step->nodes[0];
+    patch_loops p = patch_node_loops(node);
+    const int sizes[] = {p.height, p.width,   p.channels,   p.kernel,
+                         p.stride, p.padding, p.out_height, p.out_width};
+    const char *map = node->op == OP_IM2COL ? "IM2COL" : "COL2IM";
+    print_types(out, vector);
+    print_memory(out, vector);
+    fprintf(out, "#define %s\n", map);
+    for (int i = 0; i < 8; i++)
+        fprintf(out, "#define %s %d\n", names[i], sizes[i]);
+    fprintf(out, "%s#undef %s\n#undef VECTOR\n#undef T\n#undef CONVERT\n#undef LOAD\n#undef STORE\n",
+            template, map);
+    for (int i = 0; i < 8; i++)
+        fprintf(out, "#undef %s\n", names[i]);
 }
 
 // A template without the comment at its head, which would be repeated with every kernel.
@@ -279,22 +288,48 @@ static const char *skip_head(const char *text) {
     return text;
 }
 
-generated_code codegen(const gn_device *device, const plan *plan, const char *pointwise, const char *reduce) {
-    pointwise = skip_head(pointwise);
-    reduce = skip_head(reduce);
+static char *step_text(const gn_device *device, const plan *plan, const plan_step *step,
+                       const code_templates *templates) {
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    GN_ASSERT(out, "out of memory on the host");
+    int vector = codegen_vector(device, step);
+    if (step->form == FORM_SUM)
+        print_sum(out, plan, step, vector, skip_head(templates->reduce));
+    else if (step->form == FORM_PATCHES)
+        print_patches(out, step, vector, skip_head(templates->conv));
+    else
+        print_pointwise(out, plan, step, vector, skip_head(templates->pointwise));
+    fclose(out);
+    return text;
+}
+
+static bool is_generated(op_form form) {
+    return form == FORM_POINTWISE || form == FORM_SUM || form == FORM_PATCHES;
+}
+
+const char *codegen_name(const plan_step *step, int kernel, char name[KERNEL_NAME]) {
+    const char *what = step->form == FORM_PATCHES ? op_table[step->nodes[0]->op].name : "fused";
+    snprintf(name, KERNEL_NAME, "%s_%d", what, kernel);
+    return name;
+}
+
+generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates) {
     generated_code code = {.kernel_of_step = gn_calloc((size_t)plan->count, sizeof(int))};
     char **texts = gn_calloc((size_t)plan->count, sizeof(char *));
     size_t length = 0;
     FILE *out = open_memstream(&code.source, &length);
     GN_ASSERT(out, "out of memory on the host");
     // The operations' macros come first: with a kernel of their own, which nobody calls.
-    fprintf(out, "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n", pointwise);
+    fprintf(out, "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n",
+            skip_head(templates->pointwise));
     for (int s = 0; s < plan->count; s++) {
         const plan_step *step = &plan->steps[s];
         code.kernel_of_step[s] = -1;
-        if (step->form != FORM_POINTWISE && step->form != FORM_SUM)
+        if (!is_generated(step->form))
             continue;
-        char *text = step_text(device, plan, step, pointwise, reduce);
+        char *text = step_text(device, plan, step, templates);
         int k = 0;
         while (k < code.kernels && strcmp(texts[k], text) != 0)
             k++;
@@ -304,8 +339,10 @@ generated_code codegen(const gn_device *device, const plan *plan, const char *po
             continue;
         }
         texts[code.kernels++] = text;
-        fprintf(out, "\n#define NAME fused_%d\n#define FUNCTION fused_%d_element\n%s#undef NAME\n#undef FUNCTION\n",
-                k, k, text);
+        char name[KERNEL_NAME];
+        codegen_name(step, k, name);
+        fprintf(out, "\n#define NAME %s\n#define FUNCTION %s_element\n%s#undef NAME\n#undef FUNCTION\n", name,
+                name, text);
     }
     fclose(out);
     for (int i = 0; i < code.kernels; i++)

@@ -5,16 +5,25 @@
 #include "cl/device.h"
 #include "graph/plan.h"
 
-// The kernels of a plan's pointwise and sum steps, as one source. Steps with the same text share a kernel.
+// The kernels that are written for their sizes (pointwise, sums, patches) of a plan, as one source. Steps
+// with the same text share a kernel.
 typedef struct {
     char *source;
-    int *kernel_of_step; // by step: its kernel is called fused_N; -1 for other steps
+    int *kernel_of_step; // by step: its kernel's number; -1 for other steps
     int kernels;
 } generated_code;
 
-// `pointwise` and `reduce` are the texts of pointwise.cl and reduce.cl.
-generated_code codegen(const gn_device *device, const plan *plan, const char *pointwise, const char *reduce);
+// The texts of the kernel files.
+typedef struct {
+    char *pointwise, *reduce, *conv;
+} code_templates;
+
+generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates);
 void generated_code_free(generated_code *code);
+
+// What a step's kernel is called: "fused_3", "im2col_4".
+enum { KERNEL_NAME = 32 };
+const char *codegen_name(const plan_step *step, int kernel, char name[KERNEL_NAME]);
 
 // The buffers of a fused step's kernel in the order of its parameters, as the nodes whose memory they are:
 // first what it reads, then what it writes. At most `MAX_STEP_BUFFERS`.

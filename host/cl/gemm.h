@@ -6,7 +6,8 @@
 #include "cl/device.h"
 
 // C = op(A) op(B), all row-major and dense, f32; op(X) is X or its transpose.
-// op(A) is (m, k), op(B) is (k, n), C is (m, n); A is stored (k, m) when transpose_a, B (n, k) when transpose_b.
+// op(A) is (m, k), op(B) is (k, n), C is (m, n); A is stored (k, m) when transpose_a, B (n, k) when
+// transpose_b.
 typedef struct {
     bool transpose_a, transpose_b;
     int m, n, k;

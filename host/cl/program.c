@@ -25,8 +25,8 @@ typedef struct {
 
 struct gn_program {
     gn_device *device;
-    cl_program fused, moves, random; // moves.cl and random.cl where a step needs them
-    cl_mem *chunks;                  // the arena
+    cl_program fused, moves, image, random; // moves.cl, image.cl and random.cl where a step needs them
+    cl_mem *chunks;                         // the arena
     int chunk_count;
     cl_mem *tensors; // by node id: the sub-buffer or the variable's buffer (not ours); NULL where none
     bool *owned;     // by node id: is tensors[] ours?
@@ -72,13 +72,13 @@ static cl_mem tensor(builder *b, gn_node *node) {
     GN_ASSERT(place.chunk >= 0, "%s has no place in memory", op_table[node->op].name);
     cl_buffer_region region = {place.offset, node_bytes(node)};
     cl_int status;
-    *found = clCreateSubBuffer(b->program->chunks[place.chunk], CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION,
-                               &region, &status);
+    *found = clCreateSubBuffer(b->program->chunks[place.chunk], CL_MEM_READ_WRITE,
+                               CL_BUFFER_CREATE_TYPE_REGION, &region, &status);
     if (*found)
         b->program->owned[node->id] = true;
     else
-        gn_fail("clCreateSubBuffer of %zu bytes at %zu on %s: %s", region.size, region.origin, b->device->info.name,
-                cl_error_name(status));
+        gn_fail("clCreateSubBuffer of %zu bytes at %zu on %s: %s", region.size, region.origin,
+                b->device->info.name, cl_error_name(status));
     return *found;
 }
 
@@ -117,7 +117,8 @@ static launch *add_kernel(builder *b, cl_program code, const char *kernel, const
 
 static bool set_argument(launch *l, cl_uint *index, size_t size, const void *value) {
     cl_int status = clSetKernelArg(l->kernel, (*index)++, size, value);
-    return status == CL_SUCCESS || gn_fail("clSetKernelArg %u of %s: %s", *index - 1, l->name, cl_error_name(status));
+    return status == CL_SUCCESS ||
+           gn_fail("clSetKernelArg %u of %s: %s", *index - 1, l->name, cl_error_name(status));
 }
 
 static bool set_tensor(builder *b, launch *l, cl_uint *index, gn_node *node) {
@@ -132,8 +133,8 @@ static bool set_number(launch *l, cl_uint *index, cl_uint number) {
 // A 1-D range of at least `items` work-items in groups of up to `group`.
 static bool set_range(builder *b, launch *l, size_t items, size_t group) {
     size_t allowed;
-    cl_int status = clGetKernelWorkGroupInfo(l->kernel, b->device->info.id, CL_KERNEL_WORK_GROUP_SIZE, sizeof allowed,
-                                             &allowed, NULL);
+    cl_int status = clGetKernelWorkGroupInfo(l->kernel, b->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
+                                             sizeof allowed, &allowed, NULL);
     if (status != CL_SUCCESS)
         return gn_fail("clGetKernelWorkGroupInfo of %s: %s", l->name, cl_error_name(status));
     l->dims = 1;
@@ -150,9 +151,8 @@ static size_t group_size(const builder *b) {
 static bool add_fused(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     gn_node *last = step->nodes[step->count - 1];
-    char name[32];
-    snprintf(name, sizeof name, "fused_%d", b->code.kernel_of_step[s]);
-    launch *l = add_kernel(b, b->program->fused, name, last);
+    char name[KERNEL_NAME];
+    launch *l = add_kernel(b, b->program->fused, codegen_name(step, b->code.kernel_of_step[s], name), last);
     if (!l)
         return false;
     step_buffers buffers = codegen_buffers(b->plan, step);
@@ -181,6 +181,24 @@ static bool add_fused(builder *b, int s) {
     return true;
 }
 
+static int last_size(const gn_node *node) {
+    return node->shape.size[node->shape.dims - 1];
+}
+
+// in, out, n
+static bool add_patches(builder *b, int s) {
+    const plan_step *step = &b->plan->steps[s];
+    gn_node *node = step->nodes[0];
+    char name[KERNEL_NAME];
+    launch *l = add_kernel(b, b->program->fused, codegen_name(step, b->code.kernel_of_step[s], name), node);
+    bool cpu = b->device->class == CLASS_CPU;
+    size_t n = gn_shape_count(node->shape),
+           items = n / (size_t)(cpu ? last_size(node) : codegen_vector(b->device, step));
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node->input[0]) && set_tensor(b, l, &i, node) &&
+           set_number(l, &i, (cl_uint)items) && set_range(b, l, items, cpu ? 16 : group_size(b));
+}
+
 static bool add_product(builder *b, gn_node *node) {
     bool ta = node->integer[0], tb = node->integer[1];
     gemm_shape shape = {ta, tb, node->shape.size[0], node->shape.size[1], node->input[0]->shape.size[!ta]};
@@ -193,17 +211,14 @@ static bool add_product(builder *b, gn_node *node) {
     return l->product != NULL;
 }
 
-static int last_size(const gn_node *node) {
-    return node->shape.size[node->shape.dims - 1];
-}
-
 // out, x, width, x_width, first, n
 static bool add_columns(builder *b, gn_node *node) {
     launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), op_table[node->op].name, node);
     size_t n = gn_shape_count(node->shape);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
-           set_number(l, &i, (cl_uint)last_size(node)) && set_number(l, &i, (cl_uint)last_size(node->input[0])) &&
+           set_number(l, &i, (cl_uint)last_size(node)) &&
+           set_number(l, &i, (cl_uint)last_size(node->input[0])) &&
            set_number(l, &i, (cl_uint)node->integer[0]) && set_number(l, &i, (cl_uint)n) &&
            set_range(b, l, n, group_size(b));
 }
@@ -241,19 +256,29 @@ static bool add_batch_rows(builder *b, gn_node *node) {
            set_number(l, &i, (cl_uint)n) && set_range(b, l, n, group_size(b));
 }
 
+// out, in, n
+static bool add_resize(builder *b, gn_node *node) {
+    launch *l = add_kernel(b, file_program(b, &b->program->image, "image.cl"), "resize", node);
+    size_t n = gn_shape_count(node->shape);
+    cl_uint i = 0;
+    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
+           set_number(l, &i, (cl_uint)n) && set_range(b, l, n, group_size(b));
+}
+
 // log, step, value, column, rows, columns
 static bool add_record(builder *b, gn_node *node) {
     launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), "record", node);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
            set_tensor(b, l, &i, node->input[1]) && set_number(l, &i, (cl_uint)node->integer[0]) &&
-           set_number(l, &i, (cl_uint)node->shape.size[0]) && set_number(l, &i, (cl_uint)node->shape.size[1]) &&
-           set_range(b, l, 1, 1);
+           set_number(l, &i, (cl_uint)node->shape.size[0]) &&
+           set_number(l, &i, (cl_uint)node->shape.size[1]) && set_range(b, l, 1, 1);
 }
 
 // out, step, seed_low, seed_high, stream, first, n, and the bound
 static bool add_random(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->random, "random.cl"), op_table[node->op].name, node);
+    launch *l =
+        add_kernel(b, file_program(b, &b->program->random, "random.cl"), op_table[node->op].name, node);
     uint64_t seed = gn_state_seed(node->graph->state);
     size_t n = gn_shape_count(node->shape), first = (size_t)node->integer[0];
     cl_uint i = 0;
@@ -267,9 +292,12 @@ static bool add_random(builder *b, gn_node *node) {
 
 static bool add_step(builder *b, int s) {
     gn_node *node = b->plan->steps[s].nodes[0];
-    if (b->code.kernel_of_step[s] >= 0)
+    if (b->plan->steps[s].form == FORM_POINTWISE || b->plan->steps[s].form == FORM_SUM)
         return add_fused(b, s);
     switch (node->op) {
+    case OP_IM2COL:
+    case OP_COL2IM:
+        return add_patches(b, s);
     case OP_MATMUL:
         return add_product(b, node);
     case OP_SLICE:
@@ -287,6 +315,8 @@ static bool add_step(builder *b, int s) {
     case OP_RANDOM_NORMAL:
     case OP_RANDOM_BELOW:
         return add_random(b, node);
+    case OP_RESIZE:
+        return add_resize(b, node);
     default:
         GN_ASSERT(false, "no kernel for %s", op_table[node->op].name);
     }
@@ -296,24 +326,28 @@ static bool add_commit(builder *b, gn_node *assignment) {
     cl_mem from = tensor(b, assignment), to = memory_of_variable(b->device, assignment->variable);
     if (!from || !to)
         return false;
-    b->program->launches[b->program->count++] =
-        (launch){.name = describe("copy", assignment), .from = from, .to = to, .bytes = node_bytes(assignment)};
+    b->program->launches[b->program->count++] = (launch){
+        .name = describe("copy", assignment), .from = from, .to = to, .bytes = node_bytes(assignment)};
     return true;
 }
 
 // ---- Programs ----------------------------------------------------------------------------------------
 
 static bool compile_fused(builder *b) {
-    char *pointwise = kernels_source(b->device, "pointwise.cl"), *reduce = kernels_source(b->device, "reduce.cl");
-    bool done = false;
-    if (pointwise && reduce) {
-        b->code = codegen(b->device, b->plan, pointwise, reduce);
-        b->program->fused = kernels_build(b->device, "pointwise.cl and reduce.cl, as generated", b->code.source, NULL);
-        done = b->program->fused != NULL;
+    code_templates texts = {
+        kernels_source(b->device, "pointwise.cl"),
+        kernels_source(b->device, "reduce.cl"),
+        kernels_source(b->device, "conv.cl"),
+    };
+    if (texts.pointwise && texts.reduce && texts.conv) {
+        b->code = codegen(b->device, b->plan, &texts);
+        b->program->fused = kernels_build(b->device, "pointwise.cl, reduce.cl and conv.cl, as generated",
+                                          b->code.source, NULL);
     }
-    free(pointwise);
-    free(reduce);
-    return done;
+    free(texts.pointwise);
+    free(texts.reduce);
+    free(texts.conv);
+    return b->program->fused != NULL;
 }
 
 static bool build(builder *b) {
@@ -372,8 +406,8 @@ void gn_program_free(gn_program *program) {
     for (int i = 0; i < program->chunk_count; i++)
         if (program->chunks[i])
             clReleaseMemObject(program->chunks[i]);
-    cl_program programs[] = {program->fused, program->moves, program->random};
-    for (int i = 0; i < 3; i++)
+    cl_program programs[] = {program->fused, program->moves, program->image, program->random};
+    for (int i = 0; i < 4; i++)
         if (programs[i])
             clReleaseProgram(programs[i]);
     free(program->launches);
@@ -392,14 +426,16 @@ bool gn_program_run(gn_program *program) {
             if (!gemm_call_enqueue(l->product))
                 return gn_fail_within("%s", l->name);
         } else if (l->kernel)
-            status = clEnqueueNDRangeKernel(queue, l->kernel, l->dims, NULL, l->global, l->local, 0, NULL, NULL);
+            status =
+                clEnqueueNDRangeKernel(queue, l->kernel, l->dims, NULL, l->global, l->local, 0, NULL, NULL);
         else
             status = clEnqueueCopyBuffer(queue, l->from, l->to, 0, 0, l->bytes, 0, NULL, NULL);
         if (status != CL_SUCCESS)
             return gn_fail("%s on %s: %s", l->name, program->device->info.name, cl_error_name(status));
     }
     cl_int status = clFlush(queue);
-    return status == CL_SUCCESS || gn_fail("clFlush on %s: %s", program->device->info.name, cl_error_name(status));
+    return status == CL_SUCCESS ||
+           gn_fail("clFlush on %s: %s", program->device->info.name, cl_error_name(status));
 }
 
 program_cost program_get_cost(const gn_program *program) {

@@ -53,6 +53,10 @@ static int parse(int argc, char **argv, const char *const *models, const char *m
         {"beta2", "X", HYPER, "Adam's decay of the mean squared gradient", REAL(&hyper->beta2, 0, 0.999999)},
         {"z-dim", "N", HYPER, "length of the generator's noise vector",
          INT(&hyper->z_dim, 1, MAX_Z_DIM, NULL)},
+        {"n-critic", "N", HYPER, "update the generator in every N-th step of an epoch",
+         INT(&hyper->n_critic, 1, MAX_BATCH, NULL)},
+        {"clip", "X", HYPER, "wgan: keep the critic's weights in -X .. X", REAL(&hyper->clip, 1e-12, 1000)},
+        {"gp-weight", "X", HYPER, "wgan-gp: weight of the gradient penalty", REAL(&hyper->gp_weight, 1e-12, 1e6)},
         DEVICE_OPTIONS(run->device, run->device_options),
         {"log-interval", "N", "Output", "steps between two lines of progress (default: 50)",
          INT(&run->log_interval, 1, INT_MAX, NULL)},
@@ -70,6 +74,21 @@ static int parse(int argc, char **argv, const char *const *models, const char *m
     int status = options_parse(&syntax, argc, argv, NULL);
     run->steps = steps;
     return status;
+}
+
+// An option that says nothing to the model is a mistake: its default is 0, which the option cannot be set to.
+static int check_hyper(const train_options *run) {
+    const hyper_parameters *set = &run->hyper, *usual = &run->model->defaults;
+    const char *stray = NULL;
+    if (set->clip != 0 && usual->clip == 0)
+        stray = "--clip";
+    if (set->gp_weight != 0 && usual->gp_weight == 0)
+        stray = "--gp-weight";
+    if ((set->beta1 != 0 && usual->beta1 == 0) || (set->beta2 != 0 && usual->beta2 == 0))
+        stray = "--beta1 or --beta2";
+    return stray ? usage_error("%s has no use for %s; 'ganc models' lists what each model takes", run->model->name,
+                               stray)
+                 : OPTIONS_OK;
 }
 
 static int print_result(const train_options *run, const train_result *result) {
@@ -99,6 +118,9 @@ int command_train(int argc, char **argv) {
     run.model = find_model(name);
     run.hyper = run.model->defaults;
     parse(argc, argv, models, models_text, &name, &run, &json);
+    status = check_hyper(&run);
+    if (status != OPTIONS_OK)
+        goto cleanup;
     if (run.out == NULL)
         run.out = default_out = gn_format("runs/%s", name);
 

@@ -37,7 +37,8 @@ gn_state *gn_graph_state(const gn_graph *graph) {
 gn_node *node_new(gn_graph *graph, gn_node fields) {
     const op_description *op = &op_table[fields.op];
     for (int i = 0; i < op->inputs; i++)
-        GN_ASSERT(fields.input[i] && fields.input[i]->graph == graph, "%s: input %d is of another graph", op->name, i);
+        GN_ASSERT(fields.input[i] && fields.input[i]->graph == graph, "%s: input %d is of another graph",
+                  op->name, i);
     gn_node *node = gn_calloc(1, sizeof *node);
     *node = fields;
     node->stream = fields.stream ? gn_strdup(fields.stream) : NULL;
@@ -109,8 +110,8 @@ static gn_shape common_shape(gn_shape a, gn_shape b) {
     char wide_text[SHAPE_TEXT], narrow_text[SHAPE_TEXT];
     for (int i = 1; i <= narrow.dims; i++) {
         int *w = &wide.size[wide.dims - i], n = narrow.size[narrow.dims - i];
-        GN_ASSERT(*w == n || *w == 1 || n == 1, "shapes %s and %s do not broadcast", shape_text(wide, wide_text),
-                  shape_text(narrow, narrow_text));
+        GN_ASSERT(*w == n || *w == 1 || n == 1, "shapes %s and %s do not broadcast",
+                  shape_text(wide, wide_text), shape_text(narrow, narrow_text));
         *w = *w == 1 ? n : *w;
     }
     return wide;
@@ -296,7 +297,8 @@ gn_node *gn_mean(gn_node *x) {
     return gn_scale(gn_sum_to(x, (gn_shape){0}), 1 / count);
 }
 
-// ---- Products, data, random numbers ------------------------------------------------------------------
+// ---- Products, convolutions, data, random numbers
+// ------------------------------------------------------------------
 
 gn_node *graph_matmul(gn_node *a, bool transpose_a, gn_node *b, bool transpose_b) {
     return node_new(a->graph,
@@ -305,6 +307,40 @@ gn_node *graph_matmul(gn_node *a, bool transpose_a, gn_node *b, bool transpose_b
 
 gn_node *gn_matmul(gn_node *a, gn_node *b) {
     return graph_matmul(a, false, b, false);
+}
+
+gn_node *graph_im2col(gn_node *x, int kernel, int stride, int padding) {
+    return node_new(x->graph, (gn_node){.op = OP_IM2COL, .input = {x}, .integer = {kernel, stride, padding}});
+}
+
+gn_node *graph_col2im(gn_node *columns, gn_shape image, int kernel, int stride, int padding) {
+    return node_new(
+        columns->graph,
+        (gn_node){.op = OP_COL2IM, .input = {columns}, .shape = image, .integer = {kernel, stride, padding}});
+}
+
+// A convolution is linear in the image and linear in the weights: a fixed linear map, im2col or its adjoint,
+// and a product. So its gradients by the image and by the weights, and theirs, are these operations again,
+// and need no rules of their own. The head of kernels_cl/conv.cl has the formulas.
+gn_node *gn_conv2d(gn_node *x, gn_node *w, int kernel, int stride, int padding) {
+    gn_node *columns = graph_im2col(x, kernel, stride, padding);
+    patch_loops p = patch_node_loops(columns);
+    return gn_reshape(gn_matmul(columns, w),
+                      gn_shape_of(4, p.count, p.out_height, p.out_width, w->shape.size[1]));
+}
+
+gn_node *gn_conv_transpose2d(gn_node *x, gn_node *w, int kernel, int stride, int padding) {
+    gn_shape from = x->shape;
+    GN_ASSERT(from.dims == 4 && w->shape.dims == 2, "conv_transpose2d needs an image and a matrix");
+    gn_node *pixels = gn_reshape(x, gn_shape_of(2, from.size[0] * from.size[1] * from.size[2], from.size[3]));
+    int more = kernel - 2 * padding, outputs = w->shape.size[1] / (kernel * kernel);
+    gn_shape image = gn_shape_of(4, from.size[0], (from.size[1] - 1) * stride + more,
+                                 (from.size[2] - 1) * stride + more, outputs);
+    return graph_col2im(gn_matmul(pixels, w), image, kernel, stride, padding);
+}
+
+gn_node *gn_resize(gn_node *images) {
+    return node_new(images->graph, (gn_node){.op = OP_RESIZE, .input = {images}});
 }
 
 gn_node *gn_gather(gn_node *table, gn_node *rows) {
@@ -323,11 +359,10 @@ gn_node *gn_batch_rows(gn_node *order, gn_node *step, int batch) {
 }
 
 static gn_node *draw(op_kind op, const char *stream, gn_node *step, gn_shape shape, int first, int bound) {
-    return node_new(step->graph, (gn_node){.op = op,
-                                           .input = {step},
-                                           .shape = shape,
-                                           .integer = {first, bound},
-                                           .stream = (char *)stream});
+    return node_new(
+        step->graph,
+        (gn_node){
+            .op = op, .input = {step}, .shape = shape, .integer = {first, bound}, .stream = (char *)stream});
 }
 
 gn_node *gn_random_uniform(const char *stream, gn_node *step, gn_shape shape, int first) {

@@ -40,10 +40,14 @@ typedef enum {
     // many to one
     OP_SUM,
     OP_MATMUL, // integer[0], integer[1]: transpose a, b
+    // between images and their patches: integer[0] = kernel, integer[1] = stride, integer[2] = padding
+    OP_IM2COL,
+    OP_COL2IM,
     // data
     OP_GATHER,
     OP_ONE_HOT,
     OP_BATCH_ROWS,
+    OP_RESIZE,
     OP_RECORD, // integer[0] = column
     // random: integer[0] = first index, integer[1] = bound of OP_RANDOM_BELOW
     OP_RANDOM_UNIFORM,
@@ -60,7 +64,8 @@ typedef enum {
     FORM_VIEW,      // no work: the input's memory
     FORM_SUM,
     FORM_MATMUL,
-    FORM_KERNEL, // a kernel of its own
+    FORM_PATCHES, // a kernel of its own, written for its sizes
+    FORM_KERNEL,  // a kernel of its own, which takes its sizes
 } op_form;
 
 enum { MAX_INPUTS = 3 };
@@ -73,7 +78,7 @@ struct gn_node {
     gn_shape shape;
     gn_node *input[MAX_INPUTS];
     double number[2];
-    int integer[2];
+    int integer[3];
     char *stream;           // random operations: the stream's name; the node owns it
     gn_variable *variable;  // OP_VARIABLE, OP_ASSIGN, OP_RECORD
     gn_node *previous;      // OP_ASSIGN, OP_RECORD: the version that this one replaces
@@ -90,6 +95,7 @@ struct gn_variable {
     char *name;
     gn_type type;
     gn_shape shape;
+    gn_layout layout;              // in files
     void *values;                  // on the host, until a device takes them; then NULL
     void *buffer;                  // on the device: a cl_mem, which this room never looks into
     void (*release)(void *buffer); // frees it
@@ -126,6 +132,22 @@ bool node_is_constant(const gn_node *node, double *value);
 // OP_MATMUL with transposed operands: op(a) op(b).
 gn_node *graph_matmul(gn_node *a, bool transpose_a, gn_node *b, bool transpose_b);
 gn_node *graph_within(gn_node *x, double low, double high);
+
+// x (N, H, W, C) -> columns (N * OH * OW, kernel * kernel * C): a row for each place of the window, which holds
+// the pixels under it, zero outside the image; OH = (H + 2 padding - kernel) / stride + 1.
+gn_node *graph_im2col(gn_node *x, int kernel, int stride, int padding);
+
+// Its adjoint: columns -> image (N, H, W, C), each pixel the sum of what the columns hold of it.
+gn_node *graph_col2im(gn_node *columns, gn_shape image, int kernel, int stride, int padding);
+
+// What the two have in common: an image and the window that moves over it, out_height by out_width places.
+typedef struct {
+    int count, height, width, channels; // of the image
+    int kernel, stride, padding;
+    int out_height, out_width;
+} patch_loops;
+patch_loops patch_node_loops(const gn_node *node);
+
 gn_node *graph_copy(gn_node *x);
 
 // A sum over one run of neighbouring axes, and a broadcast along one, are loops over (outer, run, inner):

@@ -24,8 +24,7 @@ static void expect(const gn_node *node, bool condition, const char *why) {
         fail_shapes(node, why);
 }
 
-static void infer_constant(gn_node *node) {
-}
+static void infer_constant(gn_node *node) {}
 
 static void infer_variable(gn_node *node) {
     node->type = node->variable->type;
@@ -39,7 +38,8 @@ static void infer_same(gn_node *node) {
         expect(node, gn_shape_equal(node->input[i]->shape, node->shape), "the shapes differ");
         expect(node, node->input[i]->type == node->type, "the types differ");
     }
-    expect(node, node->type == GN_F32 || (node->type == GN_I32 && (node->op == OP_ADD || node->op == OP_COPY)),
+    expect(node,
+           node->type == GN_F32 || (node->type == GN_I32 && (node->op == OP_ADD || node->op == OP_COPY)),
            "needs f32");
 }
 
@@ -78,7 +78,8 @@ static void infer_slice(gn_node *node) {
 static void infer_pad(gn_node *node) {
     gn_shape from = node->input[0]->shape;
     expect(node, node->input[0]->type == GN_F32, "needs f32");
-    node->shape = shape_with(from, from.dims - 1, from.size[from.dims - 1] + node->integer[0] + node->integer[1]);
+    node->shape =
+        shape_with(from, from.dims - 1, from.size[from.dims - 1] + node->integer[0] + node->integer[1]);
 }
 
 static void infer_sum(gn_node *node) {
@@ -97,6 +98,41 @@ static void infer_matmul(gn_node *node) {
     node->shape = gn_shape_of(2, a.size[ta], b.size[!tb]);
 }
 
+patch_loops patch_node_loops(const gn_node *node) {
+    const gn_shape image = node->op == OP_COL2IM ? node->shape : node->input[0]->shape;
+    int kernel = node->integer[0], stride = node->integer[1], padding = node->integer[2];
+    expect(node, image.dims == 4, "needs an image (N, H, W, C)");
+    expect(node, kernel >= 1 && stride >= 1 && padding >= 0, "no such window");
+    int height = image.size[1] + 2 * padding - kernel, width = image.size[2] + 2 * padding - kernel;
+    expect(node, height >= 0 && width >= 0, "the window is larger than the image");
+    return (patch_loops){image.size[0], image.size[1], image.size[2],       image.size[3],     kernel,
+                         stride,        padding,       height / stride + 1, width / stride + 1};
+}
+
+static gn_shape columns_shape(const gn_node *node) {
+    patch_loops p = patch_node_loops(node);
+    return gn_shape_of(2, p.count * p.out_height * p.out_width, p.kernel * p.kernel * p.channels);
+}
+
+static void infer_im2col(gn_node *node) {
+    expect(node, node->input[0]->type == GN_F32, "needs f32");
+    node->shape = columns_shape(node);
+}
+
+static void infer_col2im(gn_node *node) {
+    expect(node, node->input[0]->type == GN_F32, "needs f32");
+    expect(node, gn_shape_equal(node->input[0]->shape, columns_shape(node)),
+           "these are no columns of the image");
+}
+
+static void infer_resize(gn_node *node) {
+    gn_shape from = node->input[0]->shape;
+    expect(node, node->input[0]->type == GN_U8, "needs bytes");
+    expect(node, from.dims == 3 && from.size[1] == 28 && from.size[2] == 28, "needs images (N, 28, 28)");
+    node->type = GN_U8;
+    node->shape = gn_shape_of(3, from.size[0], 32, 32);
+}
+
 static void infer_gather(gn_node *node) {
     gn_shape table = node->input[0]->shape, rows = node->input[1]->shape;
     expect(node, node->input[0]->op == OP_VARIABLE, "the table must be a variable that no step changes");
@@ -106,7 +142,8 @@ static void infer_gather(gn_node *node) {
 }
 
 static void infer_one_hot(gn_node *node) {
-    expect(node, node->input[0]->shape.dims == 1 && node->input[0]->type == GN_I32, "needs labels as i32 (N)");
+    expect(node, node->input[0]->shape.dims == 1 && node->input[0]->type == GN_I32,
+           "needs labels as i32 (N)");
 }
 
 static void infer_batch_rows(gn_node *node) {
@@ -121,7 +158,8 @@ static void infer_record(gn_node *node) {
     infer_variable(node);
     expect(node, node->shape.dims == 2 && node->integer[0] >= 0 && node->integer[0] < node->shape.size[1],
            "no such column");
-    expect(node, gn_shape_count(node->input[1]->shape) == 1 && node->input[1]->type == GN_F32, "needs a scalar");
+    expect(node, gn_shape_count(node->input[1]->shape) == 1 && node->input[1]->type == GN_F32,
+           "needs a scalar");
 }
 
 static void infer_random(gn_node *node) {
@@ -241,6 +279,16 @@ static void gradient_matmul(gn_node *node, gn_node *g, gn_node **gradients) {
     gradients[1] = tb ? graph_matmul(g, true, a, ta) : graph_matmul(a, !ta, g, false);
 }
 
+// The two are linear and each other's adjoint.
+static void gradient_im2col(gn_node *node, gn_node *g, gn_node **gradients) {
+    const int *window = node->integer;
+    gradients[0] = graph_col2im(g, node->input[0]->shape, window[0], window[1], window[2]);
+}
+
+static void gradient_col2im(gn_node *node, gn_node *g, gn_node **gradients) {
+    gradients[0] = graph_im2col(g, node->integer[0], node->integer[1], node->integer[2]);
+}
+
 // ---- Costs -------------------------------------------------------------------------------------------
 
 static double elements(const gn_node *node) {
@@ -259,7 +307,7 @@ static double flops_bce(const gn_node *node) { // two logarithms, 1 - p, and a w
     return 6 * elements(node);
 }
 
-static double flops_sum(const gn_node *node) {
+static double flops_sum(const gn_node *node) { // an addition for each element of the input
     return elements(node->input[0]);
 }
 
@@ -309,8 +357,10 @@ static double bytes_record(const gn_node *node) {
 #define RULE(rule)                 rule, NULL
 
 const op_description op_table[OP_COUNT] = {
-    [OP_CONSTANT] = {"constant", FORM_SOURCE, 0, 1, infer_constant, ZERO("a constant"), flops_none, bytes_none},
-    [OP_VARIABLE] = {"variable", FORM_SOURCE, 0, 0, infer_variable, ZERO("no inputs"), flops_none, bytes_none},
+    [OP_CONSTANT] = {"constant", FORM_SOURCE, 0, 1, infer_constant, ZERO("a constant"), flops_none,
+                     bytes_none},
+    [OP_VARIABLE] = {"variable", FORM_SOURCE, 0, 0, infer_variable, ZERO("no inputs"), flops_none,
+                     bytes_none},
 
     [OP_ADD] = {"add", POINTWISE(2, 0), RULE(gradient_add), flops_one, bytes_all},
     [OP_SUB] = {"sub", POINTWISE(2, 0), RULE(gradient_sub), flops_one, bytes_all},
@@ -329,26 +379,34 @@ const op_description op_table[OP_COUNT] = {
     [OP_BCE] = {"bce", POINTWISE(1, 1), RULE(gradient_bce), flops_bce, bytes_all},
     [OP_TO_F32] = {"to_f32", FORM_POINTWISE, 1, 0, infer_to_f32, ZERO(DATA), flops_none, bytes_all},
     [OP_COPY] = {"copy", POINTWISE(1, 0), RULE(gradient_copy), flops_none, bytes_all},
-    [OP_ASSIGN] = {"assign", FORM_POINTWISE, 1, 0, infer_assign, ZERO("a step is a constant to what follows it"),
-                   flops_none, bytes_all},
+    [OP_ASSIGN] = {"assign", FORM_POINTWISE, 1, 0, infer_assign,
+                   ZERO("a step is a constant to what follows it"), flops_none, bytes_all},
 
-    [OP_RESHAPE] = {"reshape", FORM_VIEW, 1, 0, infer_reshape, RULE(gradient_reshape), flops_none, bytes_none},
-    [OP_BROADCAST] = {"broadcast", FORM_BROADCAST, 1, 0, infer_broadcast, RULE(gradient_broadcast), flops_none,
-                      bytes_all},
-    [OP_SLICE] = {"slice", FORM_KERNEL, 1, 0, infer_slice, RULE(gradient_slice), flops_none, bytes_result_twice},
+    [OP_RESHAPE] = {"reshape", FORM_VIEW, 1, 0, infer_reshape, RULE(gradient_reshape), flops_none,
+                    bytes_none},
+    [OP_BROADCAST] = {"broadcast", FORM_BROADCAST, 1, 0, infer_broadcast, RULE(gradient_broadcast),
+                      flops_none, bytes_all},
+    [OP_SLICE] = {"slice", FORM_KERNEL, 1, 0, infer_slice, RULE(gradient_slice), flops_none,
+                  bytes_result_twice},
     [OP_PAD] = {"pad", FORM_KERNEL, 1, 0, infer_pad, RULE(gradient_pad), flops_none, bytes_all},
 
     [OP_SUM] = {"sum", FORM_SUM, 1, 0, infer_sum, RULE(gradient_sum), flops_sum, bytes_all},
     [OP_MATMUL] = {"matmul", FORM_MATMUL, 2, 0, infer_matmul, RULE(gradient_matmul), flops_matmul, bytes_all},
 
+    [OP_IM2COL] = {"im2col", FORM_PATCHES, 1, 0, infer_im2col, RULE(gradient_im2col), flops_none, bytes_all},
+    [OP_COL2IM] = {"col2im", FORM_PATCHES, 1, 0, infer_col2im, RULE(gradient_col2im), flops_sum, bytes_all},
+
     [OP_GATHER] = {"gather", FORM_KERNEL, 2, 0, infer_gather, ZERO(DATA), flops_none, bytes_gather},
     [OP_ONE_HOT] = {"one_hot", FORM_KERNEL, 1, 0, infer_one_hot, ZERO(DATA), flops_none, bytes_all},
     [OP_BATCH_ROWS] = {"batch_rows", FORM_KERNEL, 2, 0, infer_batch_rows, ZERO(DATA), flops_none,
                        bytes_result_twice},
+    [OP_RESIZE] = {"resize", FORM_KERNEL, 1, 0, infer_resize, ZERO(DATA), flops_none, bytes_all},
     [OP_RECORD] = {"record", FORM_KERNEL, 2, 0, infer_record, ZERO("a log is not differentiated"), flops_none,
                    bytes_record},
 
-    [OP_RANDOM_UNIFORM] = {"random_uniform", FORM_KERNEL, 1, 0, infer_random, ZERO(RANDOM), flops_one, bytes_all},
-    [OP_RANDOM_NORMAL] = {"random_normal", FORM_KERNEL, 1, 0, infer_random, ZERO(RANDOM), flops_normal, bytes_all},
+    [OP_RANDOM_UNIFORM] = {"random_uniform", FORM_KERNEL, 1, 0, infer_random, ZERO(RANDOM), flops_one,
+                           bytes_all},
+    [OP_RANDOM_NORMAL] = {"random_normal", FORM_KERNEL, 1, 0, infer_random, ZERO(RANDOM), flops_normal,
+                          bytes_all},
     [OP_RANDOM_BELOW] = {"random_below", FORM_KERNEL, 1, 0, infer_random, ZERO(RANDOM), flops_one, bytes_all},
 };

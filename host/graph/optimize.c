@@ -13,12 +13,14 @@ static gn_node **gradients_of(gn_graph *graph, gn_variable *const *variables, in
     return nodes;
 }
 
-// The variable NAME.VARIABLE.MOMENT, made with zeros when it is new.
+// The variable NAME.VARIABLE.MOMENT, made with zeros when it is new; in files it lies as the variable does.
 static gn_variable *moment(gn_graph *graph, const char *name, const gn_variable *of, const char *which) {
     char *key = gn_format("%s.%s.%s", name, of->name, which);
     gn_variable *found = gn_state_find(graph->state, key);
-    if (!found)
+    if (!found) {
         found = gn_state_add(graph->state, key, GN_F32, of->shape, NULL);
+        gn_variable_set_layout(found, of->layout);
+    }
     free(key);
     return found;
 }

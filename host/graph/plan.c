@@ -23,11 +23,11 @@ typedef struct {
     plan_options options;
     order_edge *edges; // besides those from inputs
     int edge_count;
-    int *group;       // by node id: the step that computes it; -1 for sources and views
-    int *next;        // by node id: the next node of the same group, -1 at the end
+    int *group;        // by node id: the step that computes it; -1 for sources and views
+    int *next;         // by node id: the next node of the same group, -1 at the end
     int *first, *last; // by group
-    char *visited;    // by node id or group: for searches
-    bool *stored;     // by node id
+    char *visited;     // by node id or group: for searches
+    bool *stored;      // by node id
 } planner;
 
 gn_node *plan_base(gn_node *node) {
@@ -53,6 +53,7 @@ static bool is_elementwise(const gn_node *node) {
 plan_options plan_options_default(void) {
     const char *off = getenv("GANC_OFF");
     return (plan_options){
+        .split = !off || !strstr(off, "split"),
         .fuse = !off || !strstr(off, "fuse"),
         .reuse = !off || !strstr(off, "reuse"),
         .in_place = !off || !strstr(off, "in-place"),
@@ -102,6 +103,31 @@ static gn_node *copy_input(planner *p, gn_node **copies, const gn_node *reader, 
                : copy;
 }
 
+// Into how many parts a sum is cut: where only few results share its work, the largest divisor of the run up
+// to the root. Else a batch norm over images would keep no more than channels / vector work-items busy.
+static int sum_parts(sum_loops loops) {
+    enum { LONG_RUN = 1024, FEW_RESULTS = 1024 };
+    int parts = 1;
+    if (loops.run >= LONG_RUN && loops.outer * loops.inner <= FEW_RESULTS)
+        for (int i = 2; i * i <= loops.run; i++)
+            parts = loops.run % i == 0 ? i : parts;
+    return parts;
+}
+
+static gn_node *new_sum(gn_node *x, gn_shape shape) {
+    return node_new(x->graph, (gn_node){.op = OP_SUM, .input = {x}, .shape = shape});
+}
+
+static gn_node *copy_sum(const planner *p, const gn_node *sum) {
+    sum_loops loops = sum_node_loops(sum);
+    int parts = p->options.split ? sum_parts(loops) : 1;
+    if (parts == 1)
+        return new_sum(sum->input[0], sum->shape);
+    gn_node *cut = gn_reshape(sum->input[0], gn_shape_of(4, loops.outer, parts, loops.run / parts, loops.inner));
+    gn_node *partial = new_sum(cut, gn_shape_of(4, loops.outer, parts, 1, loops.inner));
+    return gn_reshape(new_sum(partial, gn_shape_of(4, loops.outer, 1, 1, loops.inner)), sum->shape);
+}
+
 static void copy_needed(planner *p, const gn_graph *graph) {
     bool *needed = gn_calloc((size_t)graph->count, sizeof *needed);
     gn_node **copies = gn_calloc((size_t)graph->count, sizeof *copies);
@@ -115,7 +141,7 @@ static void copy_needed(planner *p, const gn_graph *graph) {
             fields.input[j] = copy_input(p, copies, graph->nodes[i], fields.input[j]);
         if (fields.previous)
             fields.previous = copies[fields.previous->id]; // NULL where nobody needs the old value
-        copies[i] = node_new(p->plan->graph, fields);
+        copies[i] = fields.op == OP_SUM ? copy_sum(p, &fields) : node_new(p->plan->graph, fields);
     }
     free(copies);
     free(needed);
@@ -168,8 +194,6 @@ static void order_writer(planner *p, gn_node *writer) {
     gn_node *old = writer->previous, *copy = NULL;
     if (!old)
         return;
-    if (is_writer(old))
-        add_edge(p, old, writer);
     for (int i = 0, count = p->plan->graph->count; i < count; i++) {
         gn_node *reader = p->plan->graph->nodes[i];
         if (reader == writer || !reads(reader, old))
@@ -186,12 +210,29 @@ static void order_writer(planner *p, gn_node *writer) {
     }
 }
 
+// Is the assignment kept in the arena until the run ends? Not where the variable is recorded in as well,
+// which happens in its own memory.
+static bool is_staged(const planner *p, const gn_node *writer) {
+    const gn_graph *graph = p->plan->graph;
+    bool staged = !p->options.in_place;
+    for (int i = 0; i < graph->count && staged; i++)
+        staged = graph->nodes[i]->op != OP_RECORD || graph->nodes[i]->variable != writer->variable;
+    return staged;
+}
+
+// The versions of a variable follow each other. That must be known before anything is decided about readers:
+// one that needs a later version cannot run before an earlier one is replaced.
 static void order_state(planner *p) {
-    for (int i = 0, count = p->plan->graph->count; i < count; i++) {
-        gn_node *node = p->plan->graph->nodes[i];
-        if (node->op == OP_RECORD || (node->op == OP_ASSIGN && p->options.in_place))
-            order_writer(p, node);
+    gn_graph *graph = p->plan->graph;
+    int count = graph->count;
+    for (int i = 0; i < count; i++) {
+        gn_node *node = graph->nodes[i], *previous = node->previous;
+        if (is_writer(node) && !is_staged(p, node) && previous && is_writer(previous))
+            add_edge(p, previous, node);
     }
+    for (int i = 0; i < count; i++)
+        if (is_writer(graph->nodes[i]) && !is_staged(p, graph->nodes[i]))
+            order_writer(p, graph->nodes[i]);
 }
 
 // ---- 3. Fusing ---------------------------------------------------------------------------------------
@@ -224,18 +265,21 @@ static void join(planner *p, int from, int to) {
     p->last[to] = p->last[from];
 }
 
-// Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`.
+// Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`, or if it
+// leads to the version that one of the group replaces: a step cannot write both.
 static bool group_reaches(planner *p, int group, int goal, bool direct) {
     for (int i = p->first[group]; i >= 0; i = p->next[i]) {
         gn_node *node = p->plan->graph->nodes[i];
         int inputs = input_count(node);
         for (int j = 0; j < inputs + p->edge_count; j++) {
-            if (j >= inputs && p->edges[j - inputs].after != node)
+            const order_edge *edge = j < inputs ? NULL : &p->edges[j - inputs];
+            if (edge && edge->after != node)
                 continue;
-            int before = group_of(p, j < inputs ? node->input[j] : p->edges[j - inputs].before);
+            gn_node *input = edge ? edge->before : node->input[j];
+            int before = group_of(p, input);
             if (before < 0 || before == group)
                 continue;
-            if (before == goal && direct)
+            if (before == goal && (direct || (edge && input == node->previous)))
                 return true;
             if (before == goal || p->visited[before])
                 continue;
@@ -403,8 +447,7 @@ static int list_tenants(planner *p, tenant *tenants) {
             size_t bytes = gn_shape_count(node->shape) * gn_type_size(node->type);
             size_t padded = (bytes + p->options.alignment - 1) / p->options.alignment * p->options.alignment;
             if (p->stored[node->id] && !plan_is_in_variable(plan, node))
-                tenants[count++] =
-                    (tenant){node, padded, s, dies[node->id] > s ? dies[node->id] : s};
+                tenants[count++] = (tenant){node, padded, s, dies[node->id] > s ? dies[node->id] : s};
         }
     free(step_of);
     free(dies);
@@ -423,7 +466,8 @@ static size_t find_offset(const planner *p, const tenant *tenants, int i, int ch
     size_t offset = 0;
     for (int j = 0; j < i; j++) {
         placement other = p->plan->places[tenants[j].node->id];
-        bool together = !p->options.reuse || (tenants[j].born <= tenants[i].dies && tenants[i].born <= tenants[j].dies);
+        bool together =
+            !p->options.reuse || (tenants[j].born <= tenants[i].dies && tenants[i].born <= tenants[j].dies);
         if (together && other.chunk == chunk && other.offset < offset + tenants[i].bytes &&
             offset < other.offset + tenants[j].bytes) {
             offset = other.offset + tenants[j].bytes;
@@ -445,8 +489,9 @@ static void place(planner *p) {
     tenant *tenants = gn_calloc(nodes, sizeof(tenant));
     for (int i = 0; i < graph->count; i++) {
         plan->places[i].chunk = -1;
-        if (graph->nodes[i]->op == OP_ASSIGN && !p->options.in_place && is_newest_version(graph, graph->nodes[i]))
-            plan->commits[plan->commit_count++] = graph->nodes[i];
+        gn_node *node = graph->nodes[i];
+        if (is_writer(node) && is_staged(p, node) && is_newest_version(graph, node))
+            plan->commits[plan->commit_count++] = node;
     }
     int count = list_tenants(p, tenants);
     for (int s = 0; s < plan->count; s++) {

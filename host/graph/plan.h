@@ -8,6 +8,7 @@
 
 // Each optimisation can be switched off; the results stay the same, to rounding.
 typedef struct {
+    bool split;            // a long sum in two stages
     bool fuse;             // several pointwise operations in one kernel
     bool reuse;            // one place in the arena for tensors that are never alive together
     bool in_place;         // an assignment writes into its variable at once
@@ -15,7 +16,7 @@ typedef struct {
     size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
 } plan_options;
 
-// All on, but for those named in the environment variable GANC_OFF, as in "fuse,reuse,in-place".
+// All on, but for those named in the environment variable GANC_OFF, as in "split,fuse,reuse,in-place".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an

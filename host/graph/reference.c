@@ -137,6 +137,54 @@ static void matmul(const gn_node *node, const double *a, const double *b, double
         }
 }
 
+// Adds up, over all pairs of a column's element and the pixel that it holds, from one to the other.
+static void move_patches(const gn_node *node, const double *in, double *out) {
+    patch_loops p = patch_node_loops(node);
+    bool to_columns = node->op == OP_IM2COL;
+    size_t column = 0;
+    memset(out, 0, gn_shape_count(node->shape) * sizeof *out);
+    for (int n = 0; n < p.count; n++)
+        for (int oy = 0; oy < p.out_height; oy++)
+            for (int ox = 0; ox < p.out_width; ox++)
+                for (int ky = 0; ky < p.kernel; ky++)
+                    for (int kx = 0; kx < p.kernel; kx++)
+                        for (int c = 0; c < p.channels; c++, column++) {
+                            int y = oy * p.stride + ky - p.padding, x = ox * p.stride + kx - p.padding;
+                            if (y < 0 || y >= p.height || x < 0 || x >= p.width)
+                                continue;
+                            int pixel = ((n * p.height + y) * p.width + x) * p.channels + c;
+                            if (to_columns)
+                                out[column] = in[pixel];
+                            else
+                                out[pixel] += in[column];
+                        }
+}
+
+// Resizes `count` lines of 28 bytes, `step` apart in `in`, to 32 each: a triangle's weights around the place
+// of each pixel, as many as lie on the line, then rounding to a byte.
+static void resize_line(const double *in, size_t in_step, double *out, size_t out_step) {
+    const double scale = 28.0 / 32;
+    for (int x = 0; x < 32; x++) {
+        double centre = (x + 0.5) * scale, sum = 0, weights = 0;
+        for (int i = 0; i < 28; i++) {
+            double weight = fmax(0, 1 - fabs(i + 0.5 - centre));
+            sum += weight * in[(size_t)i * in_step];
+            weights += weight;
+        }
+        out[(size_t)x * out_step] = floor(sum / weights + 0.5);
+    }
+}
+
+static void resize(const double *in, double *out, int images) {
+    double wide[28 * 32];
+    for (int n = 0; n < images; n++, in += 28 * 28, out += 32 * 32) {
+        for (size_t y = 0; y < 28; y++)
+            resize_line(in + y * 28, 1, wide + y * 32, 1);
+        for (size_t x = 0; x < 32; x++)
+            resize_line(wide + x, 32, out + x, 32);
+    }
+}
+
 static void draw(const gn_node *node, const double *step, double *out) {
     size_t first = (size_t)node->integer[0], count = gn_shape_count(node->shape);
     const uint64_t seed = gn_state_seed(node->graph->state);
@@ -191,6 +239,13 @@ void reference_evaluate(const gn_node *node, const double *const in[MAX_INPUTS],
         break;
     case OP_MATMUL:
         matmul(node, in[0], in[1], out);
+        break;
+    case OP_IM2COL:
+    case OP_COL2IM:
+        move_patches(node, in[0], out);
+        break;
+    case OP_RESIZE:
+        resize(in[0], out, shape.size[0]);
         break;
     case OP_GATHER: {
         size_t row = count / (size_t)shape.size[0];

@@ -87,6 +87,7 @@ gn_variable *gn_state_add(gn_state *state, const char *name, gn_type type, gn_sh
     GN_ASSERT(!gn_state_find(state, name), "two variables are called '%s'", name);
     gn_variable *v = gn_calloc(1, sizeof *v);
     *v = (gn_variable){.state = state, .name = gn_strdup(name), .type = type, .shape = shape};
+    v->layout = (gn_layout){.file = shape, .view = shape, .order = {0, 1, 2, 3}};
     size_t bytes = gn_shape_count(shape) * gn_type_size(type);
     v->values = gn_calloc(bytes, 1);
     if (initial)
@@ -121,4 +122,41 @@ gn_type gn_variable_type(const gn_variable *variable) {
 
 gn_shape gn_variable_shape(const gn_variable *variable) {
     return variable->shape;
+}
+
+// ---- Layouts in files --------------------------------------------------------------------------------
+
+void gn_variable_set_layout(gn_variable *variable, gn_layout layout) {
+    size_t count = gn_shape_count(variable->shape);
+    GN_ASSERT(gn_shape_count(layout.file) == count && gn_shape_count(layout.view) == count,
+              "the layout of '%s' has another size", variable->name);
+    variable->layout = layout;
+}
+
+gn_shape gn_variable_file_shape(const gn_variable *variable) {
+    return variable->layout.file;
+}
+
+// Where element `index` here, with its axes in the layout's order, lies in the file.
+static size_t file_index(const gn_layout *layout, size_t index) {
+    const gn_shape *view = &layout->view;
+    size_t stride[GN_MAX_DIMS], at = 0;
+    for (int i = view->dims - 1, below = 1; i >= 0; below *= view->size[i--])
+        stride[i] = (size_t)below;
+    for (int i = view->dims - 1; i >= 0; i--) {
+        int axis = layout->order[i];
+        at += index % (size_t)view->size[axis] * stride[axis];
+        index /= (size_t)view->size[axis];
+    }
+    return at;
+}
+
+void gn_variable_to_file(const gn_variable *variable, const float *values, float *file) {
+    for (size_t i = 0; i < gn_shape_count(variable->shape); i++)
+        file[file_index(&variable->layout, i)] = values[i];
+}
+
+void gn_variable_from_file(const gn_variable *variable, const float *file, float *values) {
+    for (size_t i = 0; i < gn_shape_count(variable->shape); i++)
+        values[i] = file[file_index(&variable->layout, i)];
 }

@@ -1,11 +1,11 @@
 // Replay: a training run whose random draws were recorded by PyTorch, repeated and compared.
 //
 // The trace's images become the data set, in the order recorded; its weights the initial state; its noise
-// and labels the draws of each step. Files keep PyTorch's layouts: the weight of a dense layer lies there as
-// (outputs, inputs), in the state as (inputs, outputs). See tests/reference for how to record a trace.
+// and labels the draws of each step. Files keep PyTorch's layouts.
 #include "error.h"
 #include "io/safetensors.h"
 #include "train/session.h"
+#include "train/train.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -26,8 +26,6 @@ typedef struct {
     int saved_count;
     replay_result *result;
 } replay_run;
-
-static const char *const loss_names[LOSS_COLUMNS] = {"d_loss", "g_loss"};
 
 // ---- Reading the trace -------------------------------------------------------------------------------
 
@@ -70,6 +68,7 @@ typedef struct {
     dataset data;
     float *z;
     int32_t *fake_labels;
+    float *alpha;
 } trace_draws;
 
 static bool read_i32(const replay_run *r, const char *name, int count, int32_t *out) {
@@ -80,6 +79,16 @@ static bool read_i32(const replay_run *r, const char *name, int count, int32_t *
         if (out[i] < 0 || out[i] >= IMAGE_CLASSES)
             return gn_fail("%s: '%s' has the label %d at %d; labels go from 0 to 9", r->path, name, out[i], i);
     return true;
+}
+
+static bool read_labels(const replay_run *r, int count, trace_draws *draws) {
+    draws->fake_labels = gn_calloc((size_t)count, sizeof(int32_t));
+    int32_t *labels = gn_calloc((size_t)count, sizeof(int32_t));
+    bool done = read_i32(r, "labels", count, labels) && read_i32(r, "fake_labels", count, draws->fake_labels);
+    for (int i = 0; i < count && done; i++)
+        draws->data.labels[i] = (uint8_t)labels[i];
+    free(labels);
+    return done;
 }
 
 static bool read_draws(const replay_run *r, trace_draws *draws) {
@@ -96,41 +105,27 @@ static bool read_draws(const replay_run *r, trace_draws *draws) {
     st_read_f32(z, draws->z);
     if (!st_read_u8(real, draws->data.images))
         return false;
-    if (!r->session.model->conditional)
-        return true;
-    draws->fake_labels = gn_calloc((size_t)count, sizeof(int32_t));
-    int32_t *labels = gn_calloc((size_t)count, sizeof(int32_t));
-    bool done = read_i32(r, "labels", count, labels) && read_i32(r, "fake_labels", count, draws->fake_labels);
-    for (int i = 0; i < count && done; i++)
-        draws->data.labels[i] = (uint8_t)labels[i];
-    free(labels);
-    return done;
+    if (r->session.hyper.gp_weight > 0) {
+        const st_tensor *alpha = st_need(r->file, "alpha", gn_shape_of(2, r->steps, r->batch));
+        if (!alpha)
+            return false;
+        draws->alpha = gn_calloc((size_t)count, sizeof(float));
+        st_read_f32(alpha, draws->alpha);
+    }
+    return !r->session.model->conditional || read_labels(r, count, draws);
 }
 
 // ---- Weights: between PyTorch's layout and the state's -----------------------------------------------
 
 static bool is_network_variable(const gn_variable *variable) {
     const char *name = gn_variable_name(variable);
-    bool optimizer = strstr(name, ".adam.") != NULL;
+    bool optimizer = strstr(name, ".adam.") || strstr(name, ".rmsprop.");
     return !optimizer && (!strncmp(name, "generator.", 10) || !strncmp(name, "discriminator.", 14));
-}
-
-// The shape of the variable in a file.
-static gn_shape file_shape(const gn_variable *variable) {
-    gn_shape shape = gn_variable_shape(variable);
-    return shape.dims == 2 ? gn_shape_of(2, shape.size[1], shape.size[0]) : shape;
-}
-
-// out (columns, rows) = in (rows, columns)
-static void transpose(const float *in, int rows, int columns, float *out) {
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < columns; j++)
-            out[j * rows + i] = in[i * columns + j];
 }
 
 static bool load_variable(replay_run *r, gn_variable *variable, const char *prefix) {
     char *name = gn_format("%s%s", prefix, gn_variable_name(variable));
-    gn_shape shape = file_shape(variable);
+    gn_shape shape = gn_variable_file_shape(variable);
     const st_tensor *tensor = st_need(r->file, name, shape);
     free(name);
     if (!tensor)
@@ -140,29 +135,29 @@ static bool load_variable(replay_run *r, gn_variable *variable, const char *pref
         return st_read_i32(tensor, &value) && gn_state_set(r->session.device, variable, &value);
     }
     size_t count = gn_shape_count(shape);
-    float *values = gn_calloc(2 * count, sizeof *values);
-    st_read_f32(tensor, values);
-    if (shape.dims == 2)
-        transpose(values, shape.size[0], shape.size[1], values + count);
-    bool done = gn_state_set(r->session.device, variable, shape.dims == 2 ? values + count : values);
+    float *file = gn_calloc(count, sizeof *file), *values = gn_calloc(count, sizeof *values);
+    st_read_f32(tensor, file);
+    gn_variable_from_file(variable, file, values);
+    bool done = gn_state_set(r->session.device, variable, values);
+    free(file);
     free(values);
     return done;
 }
 
-// The variable as a file has it; the caller frees. An f32 tensor's values, or a counter's.
+// The variable as a file has it, an f32 tensor's values or a counter's; the caller frees. NULL on failure.
 static void *fetch_variable(replay_run *r, gn_variable *variable) {
-    gn_shape shape = file_shape(variable);
-    size_t count = gn_shape_count(shape);
-    float *values = gn_calloc(2 * count, sizeof *values);
+    size_t count = gn_shape_count(gn_variable_shape(variable));
+    void *values = gn_calloc(count, sizeof(float));
     if (!gn_state_get(r->session.device, variable, values)) {
         free(values);
         return NULL;
     }
-    if (shape.dims == 2) {
-        transpose(values, shape.size[1], shape.size[0], values + count);
-        memcpy(values, values + count, count * sizeof *values);
-    }
-    return values;
+    if (gn_variable_type(variable) != GN_F32)
+        return values;
+    float *file = gn_calloc(count, sizeof *file);
+    gn_variable_to_file(variable, values, file);
+    free(values);
+    return file;
 }
 
 static bool load_state(replay_run *r) {
@@ -218,6 +213,8 @@ static bool compare_losses(replay_run *r) {
     float *torch32 = gn_calloc(count, sizeof *torch32);
     bool done = true;
     for (int i = 0; i < LOSS_COLUMNS && done; i++) {
+        if (i == GP && r->session.hyper.gp_weight == 0)
+            continue;
         char *expect_name = gn_format("expect.%s", loss_names[i]), *torch_name = gn_format("torch32.%s", loss_names[i]);
         const st_tensor *e = st_need(r->file, expect_name, shape);
         const st_tensor *t = e ? st_need(r->file, torch_name, shape) : NULL;
@@ -270,8 +267,8 @@ static bool compare_state(replay_run *r) {
             return false;
         bool counter = gn_variable_type(v) == GN_I32;
         char *name = gn_format("final.%s", gn_variable_name(v));
-        keep(r, name, counter ? ST_I32 : ST_F32, file_shape(v), values);
-        if (!counter && !compare_tensor(r, name, file_shape(v), values))
+        keep(r, name, counter ? ST_I32 : ST_F32, gn_variable_file_shape(v), values);
+        if (!counter && !compare_tensor(r, name, gn_variable_file_shape(v), values))
             return false;
     }
     return true;
@@ -288,53 +285,47 @@ static bool compare_samples(replay_run *r) {
 
 // ---- The run -----------------------------------------------------------------------------------------
 
-// The loss `gp` that a trace has of some models only: not a number at every step.
-static void keep_absent_penalty(replay_run *r) {
-    float *none = gn_calloc((size_t)r->steps, sizeof *none);
-    for (int i = 0; i < r->steps; i++)
-        none[i] = NAN;
-    keep(r, gn_strdup("gp"), ST_F32, gn_shape_of(1, r->steps), none);
-}
-
 static bool train_steps(replay_run *r) {
     session *s = &r->session;
     for (int i = 0; i < LOSS_COLUMNS; i++) {
         r->losses[i] = gn_calloc((size_t)r->steps, sizeof(float));
         keep(r, gn_strdup(loss_names[i]), ST_F32, gn_shape_of(1, r->steps), r->losses[i]);
     }
-    keep_absent_penalty(r);
     float rows[LOSS_ROWS][LOSS_COLUMNS];
     for (int step = 0, read = 0; step < r->steps; step++) {
-        if (!gn_program_run(s->step))
+        if (!session_run_step(s, step))
             return false;
         if ((step + 1) % (LOSS_ROWS / 2) && step + 1 < r->steps)
             continue;
         if (!gn_state_get(s->device, s->losses, rows))
             return false;
-        for (; read <= step; read++)
+        for (; read <= step; read++) {
+            float losses[LOSS_COLUMNS];
+            session_losses(s, rows, read, losses);
             for (int i = 0; i < LOSS_COLUMNS; i++)
-                r->losses[i][read] = rows[read % LOSS_ROWS][i];
+                r->losses[i][read] = losses[i];
+        }
     }
     return true;
 }
 
 static bool prepare(replay_run *r, const char *device, const gn_device_options *device_options) {
-    trace_draws draws = {{0}, NULL, NULL};
+    trace_draws draws = {.z = NULL};
     bool done = (r->file = safetensors_read(r->path)) && read_metadata(r) && read_draws(r, &draws);
     if (done) {
         r->session.device = gn_device_open(device, device_options);
         done = r->session.device != NULL;
     }
     if (done) {
-        recorded_draws recorded = {draws.z, draws.fake_labels};
+        recorded_draws recorded = {draws.z, draws.fake_labels, draws.alpha};
         session_graphs graphs = session_build(&r->session, &draws.data, 0, &recorded);
         done = load_state(r) && session_compile(&r->session, &graphs);
-        gn_graph_free(graphs.step);
-        gn_graph_free(graphs.grid);
+        session_graphs_free(&graphs);
     }
     dataset_free(&draws.data);
     free(draws.z);
     free(draws.fake_labels);
+    free(draws.alpha);
     return done;
 }
 

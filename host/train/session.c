@@ -1,7 +1,9 @@
 #include "train/session.h"
 #include "error.h"
 
-#include <string.h>
+#include <math.h>
+
+const char *const loss_names[LOSS_COLUMNS] = {"d_loss", "g_loss", "gp"};
 
 static gn_variable *add_i32(gn_state *state, const char *name, int count, const int32_t *values) {
     return gn_state_add(state, name, GN_I32, gn_shape_of(1, count), values);
@@ -32,44 +34,61 @@ static gn_node *normalise(gn_node *bytes) {
     return gn_div(gn_offset(unit, -0.5), gn_constant(graph, 0.5));
 }
 
-// The step's rows of a recorded tensor with one row an image.
-static gn_node *recorded_rows(gn_graph *graph, const char *name, gn_type type, gn_shape shape, const void *values,
-                              gn_node *rows) {
-    return gn_gather(gn_read(graph, gn_state_add(gn_graph_state(graph), name, type, shape, values)), rows);
+// The variables that a step reads or writes besides the networks'.
+typedef struct {
+    gn_variable *step, *images, *labels;
+    gn_variable *recorded[3]; // z, fake_labels, alpha; NULL in training
+} step_variables;
+
+static step_variables add_variables(session *s, const dataset *data, const recorded_draws *recorded) {
+    gn_state *state = s->state;
+    int count = data->count;
+    s->order = add_i32(state, "data.order", count, NULL);
+    s->losses = gn_state_add(state, "losses", GN_F32, gn_shape_of(2, LOSS_ROWS, LOSS_COLUMNS), NULL);
+    step_variables v = {
+        .step = gn_state_add(state, "step", GN_I32, (gn_shape){0}, NULL),
+        .images = gn_state_add(state, "data.images", GN_U8, gn_shape_of(2, count, IMAGE_PIXELS), data->images),
+        .labels = add_labels(state, "data.labels", data->labels, count),
+    };
+    if (recorded) {
+        gn_shape noise = gn_shape_of(2, count, s->hyper.z_dim), column = gn_shape_of(2, count, 1);
+        v.recorded[0] = gn_state_add(state, "recorded.z", GN_F32, noise, recorded->z);
+        v.recorded[1] = add_i32(state, "recorded.fake_labels", count, recorded->fake_labels);
+        v.recorded[2] = gn_state_add(state, "recorded.alpha", GN_F32, column, recorded->alpha);
+    }
+    return v;
 }
 
-static gn_graph *build_step(session *s, const dataset *data, const recorded_draws *recorded, session_graphs *out) {
+// One training step. All draws are offered to the model; what it does not use is never computed.
+static gn_graph *build_step(session *s, const step_variables *v, bool generator_turn, session_graphs *out) {
     gn_graph *graph = gn_graph_new(s->state);
-    int count = data->count, batch = s->hyper.batch;
-    gn_variable *counter = gn_state_add(s->state, "step", GN_I32, (gn_shape){0}, NULL);
-    gn_variable *images = gn_state_add(s->state, "data.images", GN_U8, gn_shape_of(2, count, IMAGE_PIXELS), data->images);
-    s->order = add_i32(s->state, "data.order", count, NULL);
-    s->losses = gn_state_add(s->state, "losses", GN_F32, gn_shape_of(2, LOSS_ROWS, LOSS_COLUMNS), NULL);
-
-    gn_node *step = gn_read(graph, counter);
+    int batch = s->hyper.batch;
+    gn_node *step = gn_read(graph, v->step);
     gn_node *rows = gn_batch_rows(gn_read(graph, s->order), step, batch);
     training_step t = {
         .graph = graph,
         .hyper = s->hyper,
         .generator = network_new(graph, "generator", true),
         .discriminator = network_new(graph, "discriminator", true),
-        .real = normalise(gn_gather(gn_read(graph, images), rows)),
+        .generator_turn = generator_turn,
+        .real = normalise(gn_gather(gn_read(graph, v->images), rows)),
+        .labels = gn_gather(gn_read(graph, v->labels), rows),
     };
-    gn_shape noise = gn_shape_of(2, batch, s->hyper.z_dim), all_noise = gn_shape_of(2, count, s->hyper.z_dim);
-    gn_shape classes = gn_shape_of(1, batch), all_classes = gn_shape_of(1, count);
-    t.z = recorded ? recorded_rows(graph, "recorded.z", GN_F32, all_noise, recorded->z, rows)
-                   : gn_random_normal("z", step, noise, 0);
-    if (s->model->conditional) {
-        gn_variable *labels = add_labels(s->state, "data.labels", data->labels, count);
-        t.labels = gn_gather(gn_read(graph, labels), rows);
-        t.fake_labels = recorded ? recorded_rows(graph, "recorded.fake_labels", GN_I32, all_classes,
-                                                 recorded->fake_labels, rows)
-                                 : gn_random_below("fake_labels", step, classes, 0, IMAGE_CLASSES);
+    if (v->recorded[0]) {
+        t.z = gn_gather(gn_read(graph, v->recorded[0]), rows);
+        t.fake_labels = gn_gather(gn_read(graph, v->recorded[1]), rows);
+        t.alpha = gn_gather(gn_read(graph, v->recorded[2]), rows);
+    } else {
+        t.z = gn_random_normal("z", step, gn_shape_of(2, batch, s->hyper.z_dim), 0);
+        t.fake_labels = gn_random_below("fake_labels", step, gn_shape_of(1, batch), 0, IMAGE_CLASSES);
+        t.alpha = gn_random_uniform("alpha", step, gn_shape_of(2, batch, 1), 0);
     }
     s->model->train(&t);
-    gn_record(graph, s->losses, step, 0, t.d_loss);
-    gn_record(graph, s->losses, step, 1, t.g_loss);
-    gn_assign(graph, counter, gn_add(step, gn_constant_int(graph, 1)));
+    gn_node *losses[LOSS_COLUMNS] = {t.d_loss, t.g_loss, t.gp};
+    for (int i = 0; i < LOSS_COLUMNS; i++)
+        if (losses[i])
+            gn_record(graph, s->losses, step, i, losses[i]);
+    gn_assign(graph, v->step, gn_add(step, gn_constant_int(graph, 1)));
     out->generator = t.generator;
     out->discriminator = t.discriminator;
     return graph;
@@ -88,39 +107,52 @@ static gn_graph *build_grid(session *s) {
 }
 
 session_graphs session_build(session *s, const dataset *data, uint64_t seed, const recorded_draws *recorded) {
-    session_graphs graphs;
+    session_graphs graphs = {.grid = NULL};
     s->state = gn_state_new(seed);
-    graphs.step = build_step(s, data, recorded, &graphs);
+    s->steps_per_epoch = data->count / s->hyper.batch;
+    step_variables v = add_variables(s, data, recorded);
+    graphs.steps[1] = build_step(s, &v, true, &graphs); // this one first: it names the parameters of both networks
+    if (s->hyper.n_critic > 1) {
+        session_graphs critic_only;
+        graphs.steps[0] = build_step(s, &v, false, &critic_only);
+    }
     graphs.grid = build_grid(s);
     return graphs;
 }
 
+void session_graphs_free(session_graphs *graphs) {
+    gn_graph_free(graphs->steps[0]);
+    gn_graph_free(graphs->steps[1]);
+    gn_graph_free(graphs->grid);
+}
+
 bool session_compile(session *s, session_graphs *graphs) {
-    s->step = gn_program_new(s->device, graphs->step);
-    s->grid = s->step ? gn_program_new(s->device, graphs->grid) : NULL;
-    return s->grid != NULL;
+    for (int i = 0; i < 2; i++)
+        if (graphs->steps[i] && !(s->steps[i] = gn_program_new(s->device, graphs->steps[i])))
+            return false;
+    return (s->grid = gn_program_new(s->device, graphs->grid)) != NULL;
+}
+
+static bool is_generator_turn(const session *s, long step) {
+    return step % s->steps_per_epoch % s->hyper.n_critic == 0;
+}
+
+bool session_run_step(session *s, long step) {
+    return gn_program_run(s->steps[is_generator_turn(s, step)]);
+}
+
+void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step, float losses[LOSS_COLUMNS]) {
+    const float *row = rows[step % LOSS_ROWS];
+    losses[D_LOSS] = row[D_LOSS];
+    losses[G_LOSS] = is_generator_turn(s, step) ? row[G_LOSS] : NAN;
+    losses[GP] = s->hyper.gp_weight > 0 ? row[GP] : NAN;
 }
 
 void session_free(session *s) {
-    gn_program_free(s->step);
+    gn_program_free(s->steps[0]);
+    gn_program_free(s->steps[1]);
     gn_program_free(s->grid);
     gn_state_free(s->state);
     gn_device_free(s->device);
     *s = (session){0};
-}
-
-model_cost train_model_cost(const model *model, const hyper_parameters *hyper) {
-    session s = {.model = model, .hyper = *hyper};
-    dataset nothing = {.count = hyper->batch, .height = 28, .width = 28};
-    session_graphs graphs = session_build(&s, &nothing, 0, NULL);
-    const network *nets[] = {&graphs.generator, &graphs.discriminator};
-    long parameters[2] = {0, 0};
-    for (int i = 0; i < 2; i++)
-        for (int j = 0; j < nets[i]->parameter_count; j++)
-            parameters[i] += (long)gn_shape_count(gn_variable_shape(nets[i]->parameters[j]));
-    model_cost cost = {parameters[0], parameters[1], gn_graph_flops(graphs.step)};
-    gn_graph_free(graphs.step);
-    gn_graph_free(graphs.grid);
-    session_free(&s);
-    return cost;
 }

@@ -1,27 +1,31 @@
-// A session: the state and the two programs (a training step, the sample grid) of a model on a device. What
+// A session: the state and the programs (training steps, the sample grid) of a model on a device. What
 // training and replay share.
 #ifndef GANC_TRAIN_SESSION_H
 #define GANC_TRAIN_SESSION_H
 
 #include "data/dataset.h"
-#include "train/train.h"
+#include "models/models.h"
 
 enum {
     GRID_COLUMNS = 10,
     GRID_IMAGES = 100,
-    LOSS_ROWS = 1024, // steps whose losses the device keeps
-    LOSS_COLUMNS = 2  // d_loss, g_loss
+    LOSS_ROWS = 1024 // steps whose losses the device keeps
 };
+
+enum { D_LOSS, G_LOSS, GP, LOSS_COLUMNS };
+extern const char *const loss_names[LOSS_COLUMNS]; // "d_loss", ...
 
 typedef struct {
     const model *model;
     hyper_parameters hyper;
     gn_device *device;
     gn_state *state;
+    int steps_per_epoch;
     gn_variable *order;   // i32 (images): the order in which this epoch takes them
     gn_variable *losses;  // f32 (LOSS_ROWS, LOSS_COLUMNS): of step s in row s mod LOSS_ROWS
     gn_variable *samples; // f32 (GRID_IMAGES, 784): the last grid
-    gn_program *step, *grid;
+    gn_program *steps[2]; // one that leaves the generator alone (NULL where n_critic is 1), one that updates it
+    gn_program *grid;
 } session;
 
 // Where a step's draws come from: random streams, or, in a replay, tensors with one row an image, in the
@@ -29,19 +33,27 @@ typedef struct {
 typedef struct {
     const float *z;             // (images, z_dim)
     const int32_t *fake_labels; // (images); NULL where the model has none
+    const float *alpha;         // (images); likewise
 } recorded_draws;
 
-// Adds the model's variables to a new state (weights drawn by the seed), the data set and the grid's noise,
-// and builds the graph of a step; a description of the session before it meets a device. `recorded` is NULL
-// for training. The caller frees the graphs.
 typedef struct {
-    gn_graph *step, *grid;
-    network generator, discriminator;
+    gn_graph *steps[2], *grid;        // as the session's programs
+    network generator, discriminator; // their parameters
 } session_graphs;
+
+// Makes the state (weights and the grid's noise drawn by the seed, the data set) and the graphs over it, for
+// s->model with s->hyper; needs no device. `recorded` is NULL for training.
 session_graphs session_build(session *s, const dataset *data, uint64_t seed, const recorded_draws *recorded);
+void session_graphs_free(session_graphs *graphs);
 
 // Compiles the graphs for s->device. False on failure.
 bool session_compile(session *s, session_graphs *graphs);
+
+// Steps are counted from 0 over the whole run. Starts one; does not wait.
+bool session_run_step(session *s, long step);
+
+// Picks the losses of a step out of the device's rows; not a number where the step has no such loss.
+void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step, float losses[LOSS_COLUMNS]);
 
 // Frees all that a session has, the device too.
 void session_free(session *s);

@@ -21,13 +21,12 @@
 typedef struct {
     const train_options *options;
     session session;
-    int steps_per_epoch;
     long total;     // steps of the whole run
     long done;      // steps started
     long read;      // steps whose losses were read back
     long ahead;     // steps to start before the next reading
     double start;   // when the second step began
-    double last[LOSS_COLUMNS];
+    double last[LOSS_COLUMNS]; // the latest of each kind
     bool said_nan;
     progress *progress;
     run_log *log;
@@ -58,15 +57,19 @@ static bool write_header(const run *r, const dataset *data) {
     const train_options *o = r->options;
     const hyper_parameters *h = &o->hyper;
     const gn_device *device = r->session.device;
-    program_cost cost = program_get_cost(r->session.step);
-    return run_log_write(
-        r->log, json_pack("{ss ss ss si ss ss ss ss ss si sI sI si si sI si sf sf sf}", "ganc", GANC_VERSION, "model",
-                          o->model->name, "data", data->name, "images", data->count, "device", device->info.name,
-                          "driver", device->info.driver, "platform", device->info.platform_name, "class",
-                          device->class == CLASS_CPU ? "cpu" : "gpu", "gemm", gemm_description(device->gemm),
-                          "launches_per_step", cost.launches, "arena_bytes", (json_int_t)cost.arena_bytes, "seed",
-                          (json_int_t)o->seed, "batch", h->batch, "epochs", h->epochs, "steps", (json_int_t)r->total,
-                          "z_dim", h->z_dim, "lr", h->lr, "beta1", h->beta1, "beta2", h->beta2));
+    program_cost cost = program_get_cost(r->session.steps[1]);
+    json_t *line = json_pack("{ss ss ss si sI sI}", "ganc", GANC_VERSION, "model", o->model->name, "data", data->name,
+                             "images", data->count, "seed", (json_int_t)o->seed, "steps", (json_int_t)r->total);
+    json_t *hyper = json_pack("{si si si sf sf sf si sf sf}", "batch", h->batch, "epochs", h->epochs, "z_dim", h->z_dim,
+                              "lr", h->lr, "beta1", h->beta1, "beta2", h->beta2, "n_critic", h->n_critic, "clip",
+                              h->clip, "gp_weight", h->gp_weight);
+    json_t *where = json_pack("{ss ss ss ss ss si sI}", "device", device->info.name, "driver", device->info.driver,
+                              "platform", device->info.platform_name, "class",
+                              device->class == CLASS_CPU ? "cpu" : "gpu", "gemm", gemm_description(device->gemm),
+                              "launches_per_step", cost.launches, "arena_bytes", (json_int_t)cost.arena_bytes);
+    json_object_update_new(line, hyper);
+    json_object_update_new(line, where);
+    return run_log_write(r->log, line);
 }
 
 static bool write_grid(run *r, int epoch) {
@@ -82,13 +85,31 @@ static bool write_grid(run *r, int epoch) {
 
 // ---- Losses ------------------------------------------------------------------------------------------
 
+// Logs a step with the latest losses up to it: in a step without an update of the generator, of the last one.
 static bool log_step(run *r, long step, double seconds) {
-    int epoch = (int)(step / r->steps_per_epoch);
+    int epoch = (int)(step / r->session.steps_per_epoch);
     double rate = step > 0 && seconds > 0 ? (double)step * r->options->hyper.batch / seconds : 0;
-    progress_line(r->progress, step, r->last[0], r->last[1]);
-    return run_log_write(r->log, json_pack("{sI si so so sf sf}", "step", (json_int_t)step, "epoch", epoch, "d_loss",
-                                           run_log_number(r->last[0]), "g_loss", run_log_number(r->last[1]),
-                                           "seconds", seconds, "images_per_second", rate));
+    progress_line(r->progress, step, r->last[D_LOSS], r->last[G_LOSS]);
+    json_t *line = json_pack("{sI si}", "step", (json_int_t)step, "epoch", epoch);
+    for (int i = 0; i < LOSS_COLUMNS; i++)
+        if (i != GP || r->session.hyper.gp_weight > 0)
+            json_object_set_new(line, loss_names[i], run_log_number(r->last[i]));
+    json_object_set_new(line, "seconds", json_real(seconds));
+    json_object_set_new(line, "images_per_second", json_real(rate));
+    return run_log_write(r->log, line);
+}
+
+// Keeps a step's losses, and says so when one that the step has is no number.
+static void take_losses(run *r, float rows[LOSS_ROWS][LOSS_COLUMNS], long step) {
+    float losses[LOSS_COLUMNS];
+    session_losses(&r->session, rows, step, losses);
+    for (int i = 0; i < LOSS_COLUMNS; i++)
+        if (!isnan(losses[i]) || i == D_LOSS)
+            r->last[i] = (double)losses[i];
+    if (!isfinite(r->last[D_LOSS]) && !r->said_nan) {
+        progress_message(r->progress, "ganc: step %ld: the loss is no longer a number; a smaller --lr may help", step);
+        r->said_nan = true;
+    }
 }
 
 // Reads back the losses of all steps started since the last reading, which waits for them.
@@ -98,14 +119,8 @@ static bool read_losses(run *r) {
         return false;
     double seconds = now() - r->start;
     for (; r->read < r->done; r->read++) {
-        for (int i = 0; i < LOSS_COLUMNS; i++)
-            r->last[i] = (double)rows[r->read % LOSS_ROWS][i];
-        if (!(isfinite(r->last[0]) && isfinite(r->last[1])) && !r->said_nan) {
-            progress_message(r->progress, "ganc: step %ld: a loss is no longer a number; a smaller --lr may help",
-                             r->read);
-            r->said_nan = true;
-        }
-        bool due = r->read % r->steps_per_epoch % r->options->log_interval == 0 || r->read == r->total - 1;
+        take_losses(r, rows, r->read);
+        bool due = r->read % r->session.steps_per_epoch % r->options->log_interval == 0 || r->read == r->total - 1;
         // Steps read together ended at about equal distances.
         double ended = r->done > 1 ? seconds * (double)r->read / (double)(r->done - 1) : 0;
         if (due && !log_step(r, r->read, ended))
@@ -145,11 +160,11 @@ static bool keep_pace(run *r) {
 }
 
 static bool run_epoch(run *r, int epoch) {
-    long end = (long)(epoch + 1) * r->steps_per_epoch;
+    long end = (long)(epoch + 1) * r->session.steps_per_epoch;
     if (!start_epoch(r, epoch))
         return false;
     while (r->done < end && r->done < r->total && !stop_asked) {
-        if (!gn_program_run(r->session.step))
+        if (!session_run_step(&r->session, r->done))
             return false;
         r->done++;
         if (!keep_pace(r))
@@ -171,8 +186,8 @@ static bool run_all(run *r, train_result *result) {
                              .seconds = seconds,
                              .images_per_second =
                                  r->done > 1 ? (double)(r->done - 1) * r->options->hyper.batch / seconds : 0,
-                             .d_loss = r->last[0],
-                             .g_loss = r->last[1],
+                             .d_loss = r->last[D_LOSS],
+                             .g_loss = r->last[G_LOSS],
                              .interrupted = stop_asked};
     snprintf(result->device, sizeof result->device, "%s", gn_device_name(r->session.device));
     return true;
@@ -188,17 +203,14 @@ static bool prepare(run *r, dataset *data) {
     r->session = (session){.model = o->model, .hyper = o->hyper, .device = gn_device_open(o->device, &o->device_options)};
     if (!r->session.device)
         return false;
-    r->steps_per_epoch = data->count / o->hyper.batch;
-    r->total = (long)r->steps_per_epoch * o->hyper.epochs;
+    session_graphs graphs = session_build(&r->session, data, o->seed, NULL);
+    r->total = (long)r->session.steps_per_epoch * o->hyper.epochs;
     if (o->steps && o->steps < r->total)
         r->total = o->steps;
-
-    session_graphs graphs = session_build(&r->session, data, o->seed, NULL);
     free(data->images); // the state has them
     data->images = NULL;
     bool done = session_compile(&r->session, &graphs);
-    gn_graph_free(graphs.step);
-    gn_graph_free(graphs.grid);
+    session_graphs_free(&graphs);
     return done;
 }
 
@@ -214,7 +226,7 @@ bool train(const train_options *options, train_result *result) {
     if (!r.log || !write_header(&r, &data))
         goto cleanup;
     catch_signals();
-    r.progress = progress_new((progress_plan){r.total, r.steps_per_epoch, options->hyper.epochs, options->hyper.batch});
+    r.progress = progress_new((progress_plan){r.total, r.session.steps_per_epoch, options->hyper.epochs, options->hyper.batch});
     progress_message(r.progress, "%s on %s (%d images), on %s; pictures in %s/images", options->model->name, data.name,
                      data.count, gn_device_name(r.session.device), options->out);
     done = run_all(&r, result);

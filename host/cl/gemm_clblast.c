@@ -1,0 +1,256 @@
+// Matrix products by CLBlast, which nothing else calls.
+//
+// CLBlast's tuning database does not know the makers of CPU devices, and what it takes for the unknown is
+// slow there. Hence two engines: CLBlast as it is, and CLBlast with parameters of ours for CPUs, which it is
+// told at the start. Such an override holds for the device in the whole process, and no call undoes it: plain
+// CLBlast after the tuned one overrides once more.
+//
+// Which of the two to use, and whether their results are right, is left to gemm.c.
+#include "cl/gemm_engines.h"
+#include "cl/kernels.h"
+#include "error.h"
+
+#include <clblast_c.h>
+#include <string.h>
+
+typedef struct {
+    gn_device *device;
+    cl_mem temp; // for all calls: the queue runs them one by one
+    size_t temp_bytes;
+} clblast;
+
+static const char *status_name(int status) {
+    switch (status) { // those of CLBlast's own that a product can give
+    case CLBlastInvalidMatrixA:
+        return "CLBlastInvalidMatrixA";
+    case CLBlastInvalidMatrixB:
+        return "CLBlastInvalidMatrixB";
+    case CLBlastInvalidMatrixC:
+        return "CLBlastInvalidMatrixC";
+    case CLBlastInsufficientMemoryA:
+        return "CLBlastInsufficientMemoryA";
+    case CLBlastInsufficientMemoryB:
+        return "CLBlastInsufficientMemoryB";
+    case CLBlastInsufficientMemoryC:
+        return "CLBlastInsufficientMemoryC";
+    case CLBlastInsufficientMemoryTemp:
+        return "CLBlastInsufficientMemoryTemp";
+    case CLBlastInvalidOverrideKernel:
+        return "CLBlastInvalidOverrideKernel";
+    case CLBlastMissingOverrideParameter:
+        return "CLBlastMissingOverrideParameter";
+    case CLBlastInvalidLocalMemUsage:
+        return "CLBlastInvalidLocalMemUsage";
+    case CLBlastDatabaseError:
+        return "CLBlastDatabaseError";
+    case CLBlastUnknownError:
+        return "CLBlastUnknownError";
+    case CLBlastUnexpectedError:
+        return "CLBlastUnexpectedError";
+    default:
+        return cl_error_name(status);
+    }
+}
+
+static bool check(int status, const char *call) {
+    return status == CLBlastSuccess || gn_fail("%s: %s", call, status_name(status));
+}
+
+// ---- Parameters --------------------------------------------------------------------------------------
+
+typedef struct {
+    const char *name;
+    size_t value;
+} parameter;
+
+enum { SETS = 3, PARAMETERS = 16 };
+
+typedef struct {
+    const char *kernel;
+    parameter parameters[PARAMETERS]; // fewer end with a NULL name
+} parameter_set;
+
+// For CPUs: the tile in registers, no local memory ("SA", "SB"), no direct kernel, which is slow there.
+static const parameter_set tuned_sets[SETS] = {
+    {"GemmRoutine", {{"XGEMM_MIN_INDIRECT_SIZE", 0}}},
+    {"Transpose", {{"TRA_DIM", 16}, {"TRA_PAD", 0}, {"TRA_SHUFFLE", 0}, {"TRA_WPT", 4}}},
+    {"Xgemm",
+     {{"GEMMK", 0},
+      {"KREG", 1},
+      {"KWG", 16},
+      {"KWI", 2},
+      {"MDIMA", 4},
+      {"MDIMC", 4},
+      {"MWG", 128},
+      {"NDIMB", 4},
+      {"NDIMC", 4},
+      {"NWG", 32},
+      {"SA", 0},
+      {"SB", 0},
+      {"STRM", 0},
+      {"STRN", 0},
+      {"VWM", 16},
+      {"VWN", 8}}},
+};
+
+// What CLBlast takes for a device that it does not know.
+static const parameter_set plain_sets[SETS] = {
+    {"GemmRoutine", {{"XGEMM_MIN_INDIRECT_SIZE", 896}}},
+    {"Transpose", {{"TRA_DIM", 4}, {"TRA_PAD", 0}, {"TRA_SHUFFLE", 1}, {"TRA_WPT", 4}}},
+    {"Xgemm",
+     {{"GEMMK", 0},
+      {"KREG", 1},
+      {"KWG", 32},
+      {"KWI", 2},
+      {"MDIMA", 8},
+      {"MDIMC", 8},
+      {"MWG", 32},
+      {"NDIMB", 8},
+      {"NDIMC", 8},
+      {"NWG", 32},
+      {"SA", 1},
+      {"SB", 1},
+      {"STRM", 0},
+      {"STRN", 0},
+      {"VWM", 4},
+      {"VWN", 4}}},
+};
+
+static bool override_parameters(const gn_device *device, const parameter_set *sets) {
+    for (int s = 0; s < SETS; s++) {
+        const char *names[PARAMETERS];
+        size_t values[PARAMETERS], count = 0;
+        for (; count < PARAMETERS && sets[s].parameters[count].name; count++) {
+            names[count] = sets[s].parameters[count].name;
+            values[count] = sets[s].parameters[count].value;
+        }
+        int status = CLBlastOverrideParameters(device->info.id, sets[s].kernel, CLBlastPrecisionSingle, count,
+                                               names, values);
+        if (status != CLBlastSuccess) {
+            return gn_fail("CLBlastOverrideParameters of %s: %s", sets[s].kernel, status_name(status));
+        }
+    }
+    return true;
+}
+
+static const char options_name[] = "CLBLAST_BUILD_OPTIONS";
+static const char tuned_options[] = "-DUSE_VECTOR_MAD=1 "; // CLBlast appends its own without a space
+
+const char *gemm_clblast_options(void) {
+    const char *options = getenv(options_name);
+    return options && strcmp(options, tuned_options) ? options : "";
+}
+
+// ---- Starting and stopping ---------------------------------------------------------------------------
+
+// The device that has the tuned parameters in this process.
+static cl_device_id tuned_device;
+
+static void *new_state(gn_device *device) {
+    clblast *state = gn_calloc(1, sizeof *state);
+    state->device = device;
+    return state;
+}
+
+static void *start_tuned(gn_device *device, const char *source) {
+    tuned_device = device->info.id;
+    setenv(options_name, tuned_options, 0); // a value of the user's own stays
+    return override_parameters(device, tuned_sets) ? new_state(device) : NULL;
+}
+
+static void *start_plain(gn_device *device, const char *source) {
+    if (tuned_device == device->info.id) {
+        tuned_device = NULL;
+        if (gemm_clblast_options()[0] == 0) {
+            unsetenv(options_name);
+        }
+        if (!override_parameters(device, plain_sets)) {
+            return NULL;
+        }
+    }
+    return new_state(device);
+}
+
+static void stop(void *state) {
+    clblast *stopped = state;
+    if (stopped->temp) {
+        clReleaseMemObject(stopped->temp);
+    }
+    free(stopped);
+}
+
+// ---- Calls -------------------------------------------------------------------------------------------
+
+// CLBlast is called column-major, where our matrices are transposes: C' = op(B)' op(A)'. For row-major ones
+// it would copy more.
+typedef struct {
+    CLBlastTranspose transpose_a, transpose_b;
+    size_t lda, ldb, ldc; // elements of a row as it is stored
+} arguments;
+
+static arguments arguments_of(gemm_shape s) {
+    return (arguments){
+        .transpose_a = s.transpose_a ? CLBlastTransposeYes : CLBlastTransposeNo,
+        .transpose_b = s.transpose_b ? CLBlastTransposeYes : CLBlastTransposeNo,
+        .lda = (size_t)(s.transpose_a ? s.m : s.k),
+        .ldb = (size_t)(s.transpose_b ? s.k : s.n),
+        .ldc = (size_t)s.n,
+    };
+}
+
+// Makes CLBlast's temporary memory large enough.
+static bool prepare(gemm_call *call) {
+    clblast *state = call->products->state;
+    gemm_shape s = call->shape;
+    arguments with = arguments_of(s);
+    size_t bytes = 0;
+    int status =
+        CLBlastSGemmTempBufferSize(CLBlastLayoutColMajor, with.transpose_b, with.transpose_a, s.n, s.m, s.k,
+                                   0, with.ldb, 0, with.lda, 0, with.ldc, &state->device->queue, &bytes);
+    if (!check(status, "CLBlastSGemmTempBufferSize")) {
+        return false;
+    }
+    if (bytes <= state->temp_bytes) {
+        return true;
+    }
+    cl_mem larger = clCreateBuffer(state->device->context, CL_MEM_READ_WRITE, bytes, NULL, &status);
+    if (!check(status, "clCreateBuffer of CLBlast's temporary memory")) {
+        return false;
+    }
+    if (state->temp) {
+        clReleaseMemObject(state->temp);
+    }
+    state->temp = larger;
+    state->temp_bytes = bytes;
+    return true;
+}
+
+static bool enqueue(const gemm_call *call) {
+    const clblast *state = call->products->state;
+    gemm_shape s = call->shape;
+    arguments with = arguments_of(s);
+    int status = CLBlastSgemmWithTempBuffer(CLBlastLayoutColMajor, with.transpose_b, with.transpose_a, s.n,
+                                            s.m, s.k, 1.0f, call->b, 0, with.ldb, call->a, 0, with.lda, 0.0f,
+                                            call->c, 0, with.ldc, &state->device->queue, NULL, state->temp);
+    return check(status, "CLBlastSgemmWithTempBuffer");
+}
+
+static void release(void *prepared) {} // a call holds nothing of its own
+
+const gemm_engine gemm_clblast = {
+    .name = "clblast",
+    .start = start_plain,
+    .stop = stop,
+    .prepare = prepare,
+    .enqueue = enqueue,
+    .release = release,
+};
+
+const gemm_engine gemm_clblast_tuned = {
+    .name = "clblast with ganc's CPU parameters",
+    .start = start_tuned,
+    .stop = stop,
+    .prepare = prepare,
+    .enqueue = enqueue,
+    .release = release,
+};

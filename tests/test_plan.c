@@ -1,0 +1,1006 @@
+// Plans without a device: a plan is looked at, and carried out on host memory exactly as it says.
+//
+// The machine below runs a plan's steps in their order, every tensor at the place that the plan gives it, in
+// the arena or in its variable, blocks of elements from the last to the first. It computes by the reference's
+// own arithmetic, so what its variables hold in the end must be equal to the reference's to the last bit: a
+// wrong order, two tensors in one place or an update in place that comes too early gives another number.
+#include "graph/plan.h"
+#include "graph/reference.h"
+#include "test.h"
+#include "train/session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// ---- A machine that carries out a plan ---------------------------------------------------------------
+
+enum { MAX_VARIABLES = 256 };
+
+typedef struct {
+    const plan *plan;
+    double **chunks; // of the arena: a double for every four bytes
+    const gn_variable *variables[MAX_VARIABLES];
+    double *held[MAX_VARIABLES]; // what they hold
+    int count;
+    bool *computed; // by node id, in this run
+} machine;
+
+static double *variable_memory(const machine *m, const gn_variable *variable) {
+    int i = 0;
+    while (m->variables[i] != variable)
+        i++;
+    return m->held[i];
+}
+
+static machine machine_new(const plan *plan) {
+    machine m = {.plan = plan};
+    m.chunks = gn_calloc((size_t)plan->chunk_count + 1, sizeof *m.chunks);
+    for (int i = 0; i < plan->chunk_count; i++)
+        m.chunks[i] = gn_calloc(plan->chunks[i] / 4 + 1, sizeof(double));
+    m.computed = gn_calloc((size_t)plan->graph->count, sizeof *m.computed);
+    for (gn_variable *v = gn_state_next(plan->graph->state, NULL); v;
+         v = gn_state_next(plan->graph->state, v)) {
+        REQUIRE(m.count < MAX_VARIABLES, "more than %d variables", MAX_VARIABLES);
+        size_t size = gn_shape_count(v->shape);
+        double *held = gn_calloc(size, sizeof *held);
+        for (size_t i = 0; i < size; i++)
+            held[i] = v->type == GN_F32   ? (double)((float *)v->values)[i]
+                      : v->type == GN_I32 ? ((int32_t *)v->values)[i]
+                                          : ((uint8_t *)v->values)[i];
+        m.variables[m.count] = v;
+        m.held[m.count++] = held;
+    }
+    return m;
+}
+
+static void machine_free(machine *m) {
+    for (int i = 0; i < m->plan->chunk_count; i++)
+        free(m->chunks[i]);
+    for (int i = 0; i < m->count; i++)
+        free(m->held[i]);
+    free(m->chunks);
+    free(m->computed);
+}
+
+// Where a node's elements lie. In the arena four bytes share a double, as digits of its integer.
+typedef struct {
+    double *memory;
+    bool packed;
+} place;
+
+static place place_of(const machine *m, gn_node *node) {
+    if (plan_is_in_variable(m->plan, node))
+        return (place){variable_memory(m, node->variable), false};
+    placement at = m->plan->places[node->id];
+    REQUIRE(at.chunk >= 0, "%s %d has no place", op_table[node->op].name, node->id);
+    return (place){m->chunks[at.chunk] + at.offset / 4, node->type == GN_U8};
+}
+
+static double get(place from, size_t i) {
+    return from.packed ? (double)((uint64_t)from.memory[i / 4] >> i % 4 * 8 & 255) : from.memory[i];
+}
+
+static void set(place to, size_t i, double value) {
+    if (to.packed) {
+        uint64_t old = isnan(to.memory[i / 4]) ? 0 : (uint64_t)to.memory[i / 4], shift = i % 4 * 8;
+        to.memory[i / 4] = (double)((old & ~((uint64_t)255 << shift)) | (uint64_t)value << shift);
+    } else
+        to.memory[i] = value;
+}
+
+// An input as a step sees it: a number, the value of a node of the same step, or memory.
+typedef struct {
+    bool is_number;
+    double number;
+    int in_step; // index of the node in the step, else -1
+    place place;
+    const gn_node *broadcast; // whose index decides what is read; else NULL
+} operand;
+
+static operand operand_of(const machine *m, const plan_step *step, const gn_node *node, int which) {
+    gn_node *base = plan_base(node->input[which]);
+    if (base->op == OP_CONSTANT)
+        return (operand){.in_step = -1, .is_number = true, .number = base->number[0]};
+    for (int i = 0; i < step->count; i++)
+        if (step->nodes[i] == base) {
+            REQUIRE(node->op != OP_BROADCAST, "a broadcast of what its own step computes");
+            return (operand){.in_step = i};
+        }
+    REQUIRE(base->op == OP_VARIABLE || m->computed[base->id], "%s %d runs before its input %s %d",
+            op_table[node->op].name, node->id, op_table[base->op].name, base->id);
+    return (operand){
+        .in_step = -1, .place = place_of(m, base), .broadcast = node->op == OP_BROADCAST ? node : NULL};
+}
+
+// Where element i of a broadcast comes from.
+static size_t broadcast_source(const gn_node *broadcast, size_t i) {
+    const gn_shape *to = &broadcast->shape, *from = &broadcast->input[0]->shape;
+    size_t source = 0, below = 1;
+    for (int axis = to->dims - 1; axis >= 0; axis--) {
+        source += from->size[axis] > 1 ? i % (size_t)to->size[axis] * below : 0;
+        i /= (size_t)to->size[axis];
+        below *= (size_t)from->size[axis];
+    }
+    return source;
+}
+
+static void load(const operand *from, double *const *values, size_t first, size_t count, double *out) {
+    if (from->in_step >= 0)
+        memcpy(out, values[from->in_step], count * sizeof *out);
+    else if (from->is_number)
+        for (size_t i = 0; i < count; i++)
+            out[i] = from->number;
+    else
+        for (size_t i = 0; i < count; i++)
+            out[i] =
+                get(from->place, from->broadcast ? broadcast_source(from->broadcast, first + i) : first + i);
+}
+
+static void store(place to, size_t first, size_t count, const double *values) {
+    for (size_t i = 0; i < count; i++)
+        set(to, first + i, values[i]);
+}
+
+// The pointwise nodes of a step at the elements [first, first + count): values[k] gets those of node k.
+static void compute_block(const plan_step *step, int nodes, operand (*operands)[MAX_INPUTS], double **values,
+                          size_t first, size_t count, double (*inputs)[MAX_INPUTS]) {
+    for (int k = 0; k < nodes; k++) {
+        gn_node node = *step->nodes[k];
+        const double *in[MAX_INPUTS] = {NULL};
+        for (int j = 0; j < op_table[node.op].inputs; j++) {
+            load(&operands[k][j], values, first, count, (double *)inputs + (size_t)j * count);
+            in[j] = (double *)inputs + (size_t)j * count;
+        }
+        node.op = node.op == OP_BROADCAST ? OP_COPY : node.op; // load() has done it
+        node.shape = gn_shape_of(1, (int)count);
+        reference_evaluate(&node, in, NULL, values[k]);
+    }
+}
+
+// A fused step, block after block from the last to the first, as work-items may run in any order. Within a
+// block everything is loaded before anything is stored.
+static void run_fused(machine *m, const plan_step *step) {
+    gn_node *last = step->nodes[step->count - 1], *sum = last->op == OP_SUM ? last : NULL;
+    int nodes = step->count - (sum != NULL);
+    size_t total = gn_shape_count(sum ? sum->input[0]->shape : last->shape), block = total / 50 + 1;
+    operand(*operands)[MAX_INPUTS] = gn_calloc((size_t)step->count, sizeof *operands);
+    double **values = gn_calloc((size_t)step->count, sizeof *values);
+    double(*inputs)[MAX_INPUTS] = gn_calloc(block, sizeof *inputs);
+    double *summands = sum ? gn_calloc(total, sizeof *summands) : NULL;
+    for (int k = 0; k < step->count; k++) {
+        values[k] = gn_calloc(k < nodes ? block : gn_shape_count(sum->shape), sizeof(double));
+        for (int j = 0; j < op_table[step->nodes[k]->op].inputs; j++)
+            operands[k][j] = operand_of(m, step, step->nodes[k], j);
+    }
+    for (size_t end = total; end > 0;) {
+        size_t first = (end - 1) / block * block;
+        compute_block(step, nodes, operands, values, first, end - first, inputs);
+        if (sum)
+            load(&operands[nodes][0], values, first, end - first, summands + first);
+        for (int k = 0; k < nodes; k++)
+            if (plan_is_stored(m->plan, step->nodes[k])) {
+                REQUIRE(!sum, "a sum stores what it adds up");
+                store(place_of(m, step->nodes[k]), first, end - first, values[k]);
+            }
+        end = first;
+    }
+    if (sum) {
+        reference_evaluate(sum, (const double *[MAX_INPUTS]){summands}, NULL, values[nodes]);
+        store(place_of(m, sum), 0, gn_shape_count(sum->shape), values[nodes]);
+    }
+    for (int k = 0; k < step->count; k++)
+        free(values[k]);
+    free(operands);
+    free(values);
+    free(inputs);
+    free(summands);
+}
+
+// A step of one node with a kernel of its own.
+static void run_kernel(machine *m, const plan_step *step) {
+    gn_node *node = step->nodes[0];
+    REQUIRE(step->count == 1, "a kernel of its own for %d nodes", step->count);
+    double *in[MAX_INPUTS] = {NULL};
+    for (int j = 0; j < op_table[node->op].inputs; j++) {
+        operand from = operand_of(m, step, node, j);
+        REQUIRE(!from.is_number, "%s reads a constant, which has no memory", op_table[node->op].name);
+        size_t count = gn_shape_count(node->input[j]->shape);
+        in[j] = gn_calloc(count, sizeof(double));
+        load(&from, NULL, 0, count, in[j]);
+    }
+    if (node->op == OP_RECORD) { // writes one element; the rest of the log is there already
+        int row = (int)in[0][0] % node->shape.size[0], at = row * node->shape.size[1] + node->integer[0];
+        store(place_of(m, node), (size_t)at, 1, in[1]);
+    } else {
+        double *out = gn_calloc(gn_shape_count(node->shape), sizeof *out);
+        reference_evaluate(node, (const double *const *)in, NULL, out);
+        store(place_of(m, node), 0, gn_shape_count(node->shape), out);
+        free(out);
+    }
+    for (int j = 0; j < MAX_INPUTS; j++)
+        free(in[j]);
+}
+
+static void spoil(place place, size_t count) {
+    for (size_t i = 0; i < (place.packed ? (count + 3) / 4 : count); i++)
+        place.memory[i] = NAN;
+}
+
+static void machine_run(machine *m) {
+    const plan *plan = m->plan;
+    memset(m->computed, 0, (size_t)plan->graph->count * sizeof *m->computed);
+    for (int s = 0; s < plan->count; s++) {
+        const plan_step *step = &plan->steps[s];
+        for (int k = 0; k < step->count; k++) // what a step writes to the arena is nothing that it reads
+            if (plan->places[step->nodes[k]->id].chunk >= 0)
+                spoil(place_of(m, step->nodes[k]), gn_shape_count(step->nodes[k]->shape));
+        if (step->form == FORM_POINTWISE || step->form == FORM_SUM)
+            run_fused(m, step);
+        else
+            run_kernel(m, step);
+        for (int k = 0; k < step->count; k++)
+            m->computed[step->nodes[k]->id] = true;
+    }
+    for (int i = 0; i < plan->commit_count; i++) {
+        gn_node *node = plan->commits[i];
+        memcpy(variable_memory(m, node->variable), place_of(m, node).memory,
+               gn_shape_count(node->shape) * sizeof(double)); // never bytes
+    }
+}
+
+// ---- What must hold for every plan -------------------------------------------------------------------
+
+// By step, the bytes of all tensors in the arena that are alive, by a count of their own.
+static size_t check_places(const plan *plan, plan_options options) {
+    int count = plan->graph->count;
+    int *born = gn_calloc((size_t)count, sizeof *born), *dies = gn_calloc((size_t)count, sizeof *dies);
+    for (int s = 0; s < plan->count; s++)
+        for (int k = 0; k < plan->steps[s].count; k++) {
+            gn_node *node = plan->steps[s].nodes[k];
+            born[node->id] = dies[node->id] = s;
+            for (int j = 0; j < op_table[node->op].inputs; j++)
+                dies[plan_base(node->input[j])->id] = s;
+        }
+    for (int i = 0; i < plan->commit_count; i++)
+        dies[plan->commits[i]->id] = plan->count;
+
+    size_t *live = gn_calloc((size_t)plan->count + 1, sizeof *live), most = 0;
+    for (int i = 0; i < count; i++) {
+        const gn_node *node = plan->graph->nodes[i];
+        placement a = plan->places[i];
+        if (a.chunk < 0)
+            continue;
+        size_t bytes = gn_shape_count(node->shape) * gn_type_size(node->type);
+        size_t padded = (bytes + options.alignment - 1) / options.alignment * options.alignment;
+        REQUIRE(a.offset % options.alignment == 0, "offset %zu is not aligned", a.offset);
+        REQUIRE(a.chunk < plan->chunk_count && a.offset + padded <= plan->chunks[a.chunk],
+                "node %d is outside", i);
+        for (int s = born[i]; s <= dies[i]; s++)
+            live[s] += padded;
+        for (int j = 0; j < i; j++) {
+            const gn_node *other = plan->graph->nodes[j];
+            placement b = plan->places[j];
+            size_t other_bytes = gn_shape_count(other->shape) * gn_type_size(other->type);
+            bool together = !options.reuse || (born[i] <= dies[j] && born[j] <= dies[i]);
+            REQUIRE(a.chunk != b.chunk || !together || a.offset >= b.offset + other_bytes ||
+                        b.offset >= a.offset + bytes,
+                    "nodes %d and %d are alive together in one place", i, j);
+        }
+    }
+    for (int s = 0; s <= plan->count; s++)
+        most = live[s] > most ? live[s] : most;
+    ck_assert_uint_eq(plan->live_bytes, most);
+    ck_assert_uint_ge(plan_arena_bytes(plan), most);
+    for (int i = 0; i < plan->chunk_count; i++)
+        ck_assert_uint_le(plan->chunks[i], options.max_allocation);
+    free(born);
+    free(dies);
+    free(live);
+    return most;
+}
+
+static plan_options options_of(int bits) {
+    return (plan_options){.fuse = bits & 1,
+                          .reuse = bits & 2,
+                          .in_place = bits & 4,
+                          .alignment = 128,
+                          .max_allocation = SIZE_MAX};
+}
+
+// What a variable holds must equal what it should.
+static void check_variable(const gn_variable *v, const double *is, const double *should, const char *where) {
+    for (size_t i = 0; i < gn_shape_count(v->shape); i++) {
+        REQUIRE(isfinite(should[i]), "%s: %s becomes %g", where, v->name, should[i]);
+        REQUIRE(is[i] == should[i], "%s: element %zu of %s is %.17g, not %.17g", where, i, v->name, is[i],
+                should[i]);
+    }
+}
+
+// What the variables of a graph hold after a run of a machine must equal what the reference says.
+static void check_variables(const machine *m, reference *truth, gn_graph *graph, const char *where) {
+    for (int i = 0; i < graph->count; i++) {
+        gn_variable *v = graph->nodes[i]->variable;
+        if (v && gn_read(graph, v) == graph->nodes[i]) // each variable once
+            check_variable(v, variable_memory(m, v), reference_variable(truth, v), where);
+    }
+}
+
+enum { ALL = 1, ALL_AND_NONE = 7 }; // which optimisations are tried: every combination, or 0 and 7
+
+// Plans of the graph give the reference's numbers, run after run. `what` and `seed` name it.
+static void check_plans(gn_graph *graph, const char *what, int seed, int runs, int combinations) {
+    reference *truth[4]; // after one run, after two, ...
+    REQUIRE(runs <= 4, "%d runs", runs);
+    for (int run = 0; run < runs; run++) {
+        truth[run] = reference_new(graph);
+        for (int i = 0; i <= run; i++)
+            reference_run(truth[run]);
+    }
+    for (int bits = 0; bits < 8; bits += combinations) {
+        int before = graph->count;
+        plan *plan = plan_new(graph, options_of(bits));
+        ck_assert_int_eq(graph->count, before);
+        check_places(plan, options_of(bits));
+        machine m = machine_new(plan);
+        for (int run = 0; run < runs; run++) {
+            char where[128];
+            snprintf(where, sizeof where, "%s %d, fuse %d, reuse %d, in place %d, run %d", what, seed,
+                     bits & 1, bits >> 1 & 1, bits >> 2, run);
+            machine_run(&m);
+            check_variables(&m, truth[run], graph, where);
+        }
+        machine_free(&m);
+        plan_free(plan);
+    }
+    for (int run = 0; run < runs; run++)
+        reference_free(truth[run]);
+}
+
+static int count_nodes(const plan *plan, op_kind op) {
+    int count = 0;
+    for (int s = 0; s < plan->count; s++)
+        for (int k = 0; k < plan->steps[s].count; k++)
+            count += plan->steps[s].nodes[k]->op == op;
+    return count;
+}
+
+// ---- Graphs to plan ----------------------------------------------------------------------------------
+
+static gn_state *state;
+static gn_graph *graph;
+
+static void setup(void) {
+    state = gn_state_new(5);
+    graph = gn_graph_new(state);
+}
+
+static void teardown(void) {
+    gn_graph_free(graph);
+    gn_state_free(state);
+}
+
+static gn_variable *variable(const char *name, gn_shape shape) {
+    float *values = gn_calloc(gn_shape_count(shape), sizeof *values);
+    gn_draw_uniform(5, name, 0, values, gn_shape_count(shape));
+    gn_variable *v = gn_state_add(state, name, GN_F32, shape, values);
+    free(values);
+    return v;
+}
+
+// Keeps the node's value in a new variable.
+static void keep(gn_node *node) {
+    char name[32];
+    snprintf(name, sizeof name, "kept %d", graph->count);
+    gn_assign(graph, variable(name, node->shape), node);
+}
+
+static int copies_in_place(bool fuse) {
+    plan *plan = plan_new(graph, options_of(6 + fuse));
+    int copies = count_nodes(plan, OP_COPY);
+    plan_free(plan);
+    return copies;
+}
+
+static int steps_of(int bits) {
+    plan *plan = plan_new(graph, options_of(bits));
+    int count = plan->count;
+    plan_free(plan);
+    return count;
+}
+
+// ---- What is scheduled -------------------------------------------------------------------------------
+
+START_TEST(nothing_to_do) {
+    gn_exp(gn_read(graph, variable("x", gn_shape_of(1, 4))));
+    ck_assert_int_eq(steps_of(7), 0);
+    check_plans(graph, "nothing", 0, 2, ALL);
+}
+END_TEST
+
+START_TEST(dead_code_is_left_out) {
+    gn_node *x = gn_read(graph, variable("x", gn_shape_of(2, 4, 4))), *w[2], *gradient[2];
+    w[0] = gn_read(graph, variable("w0", gn_shape_of(2, 4, 4)));
+    w[1] = gn_read(graph, variable("w1", gn_shape_of(2, 4, 4)));
+    gn_node *y = gn_matmul(gn_tanh(gn_matmul(x, w[0])), w[1]);
+    gn_grad(gn_mean(gn_square(y)), w, 2, gradient);
+    gn_exp(y);
+    keep(gradient[0]);
+    plan *plan = plan_new(graph, options_of(0));
+    ck_assert_int_eq(count_nodes(plan, OP_EXP), 0);
+    ck_assert_int_eq(count_nodes(plan, OP_SUM), 0);    // the loss itself is not asked for
+    ck_assert_int_eq(count_nodes(plan, OP_MATMUL), 4); // 2 forward; by the hidden layer and w0, not x or w1
+    plan_free(plan);
+    check_plans(graph, "dead code", 0, 2, ALL);
+}
+END_TEST
+
+START_TEST(fusing_saves_steps) {
+    gn_node *a = gn_read(graph, variable("a", gn_shape_of(2, 5, 7))),
+            *row = gn_read(graph, variable("b", gn_shape_of(1, 7)));
+    gn_node *y = gn_tanh(gn_leaky_relu(gn_add(gn_mul(a, row), gn_offset(row, 1)), 0.2));
+    keep(y);
+    ck_assert_int_eq(steps_of(7), 2); // of the row alone, and all the rest
+    ck_assert_int_gt(steps_of(6), 7);
+    keep(gn_sum_axis(gn_square(gn_sub(a, row)), 0));
+    ck_assert_int_eq(steps_of(7), 4); // a sum with all that it adds up, and what keeps it
+    check_plans(graph, "fusing", 0, 2, ALL);
+}
+END_TEST
+
+// A sum and a product stand between the ends of a pointwise chain: its ends must not become one step.
+START_TEST(fusing_makes_no_circles) {
+    gn_node *a = gn_read(graph, variable("a", gn_shape_of(2, 6, 6)));
+    gn_node *e = gn_exp(a), *total = gn_sum_axis(e, 1);
+    gn_node *softmax = gn_div(e, total), *product = gn_matmul(softmax, e);
+    keep(gn_mul(gn_add(product, e), gn_sub(softmax, gn_mean(product))));
+    ck_assert_int_lt(steps_of(7), steps_of(6));
+    check_plans(graph, "circles", 0, 2, ALL);
+}
+END_TEST
+
+START_TEST(constants_reach_all_readers) {
+    gn_node *ones = gn_broadcast(gn_constant(graph, 2), gn_shape_of(2, 3, 3));
+    gn_variable *log = gn_state_add(state, "log", GN_F32, gn_shape_of(2, 4, 2), NULL);
+    keep(gn_matmul(ones, ones));
+    keep(gn_sum_axis(ones, 0));
+    keep(gn_mean(gn_reshape(gn_constant(graph, 3), gn_shape_of(1, 1))));
+    keep(gn_add(gn_constant(graph, 1), gn_constant(graph, 2)));
+    keep(gn_random_normal("z", gn_constant_int(graph, 3), gn_shape_of(1, 5), 0));
+    keep(gn_slice(gn_broadcast(gn_constant(graph, 4), gn_shape_of(1, 5)), 1, 2));
+    gn_record(graph, log, gn_constant_int(graph, 2), 1, gn_constant(graph, 7));
+    check_plans(graph, "constants", 0, 2, ALL);
+}
+END_TEST
+
+START_TEST(switches_by_environment) {
+    setenv("GANC_OFF", "reuse,in-place", 1);
+    plan_options options = plan_options_default();
+    ck_assert(options.fuse && !options.reuse && !options.in_place);
+    setenv("GANC_OFF", "fuse", 1);
+    options = plan_options_default();
+    ck_assert(!options.fuse && options.reuse && options.in_place);
+    unsetenv("GANC_OFF");
+    options = plan_options_default();
+    ck_assert(options.fuse && options.reuse && options.in_place);
+}
+END_TEST
+
+// ---- Hazards -----------------------------------------------------------------------------------------
+
+// The old value is read by what is built after the update: it runs before, and nothing is copied.
+START_TEST(old_value_after_update) {
+    gn_variable *w = variable("w", gn_shape_of(2, 4, 4));
+    gn_node *old = gn_read(graph, w);
+    gn_assign(graph, w, gn_offset(gn_scale(old, 0.5), 1));
+    keep(gn_square(old));
+    keep(gn_matmul(old, old));
+    keep(gn_sum_axis(old, 0));
+    keep(gn_reshape(old, gn_shape_of(1, 16)));
+    ck_assert_int_eq(copies_in_place(true), 0);
+    check_plans(graph, "old value", 0, 3, ALL);
+}
+END_TEST
+
+// a' = b, b' = a: one of them must be kept.
+START_TEST(swap) {
+    gn_variable *a = variable("a", gn_shape_of(1, 100)), *b = variable("b", gn_shape_of(1, 100));
+    gn_node *old_a = gn_read(graph, a), *old_b = gn_read(graph, b);
+    gn_assign(graph, a, old_b);
+    gn_assign(graph, b, old_a);
+    ck_assert_int_eq(copies_in_place(true), 1);
+    ck_assert_int_eq(copies_in_place(false), 1);
+    check_plans(graph, "swap", 0, 3, ALL);
+}
+END_TEST
+
+START_TEST(rotation) {
+    gn_variable *v[3] = {variable("a", gn_shape_of(2, 3, 3)), variable("b", gn_shape_of(2, 3, 3)),
+                         variable("c", gn_shape_of(2, 3, 3))};
+    gn_node *old[3];
+    for (int i = 0; i < 3; i++)
+        old[i] = gn_read(graph, v[i]);
+    for (int i = 0; i < 3; i++)
+        gn_assign(graph, v[i], gn_scale(gn_matmul(old[(i + 1) % 3], old[(i + 2) % 3]), 0.3));
+    check_plans(graph, "rotation", 0, 3, ALL);
+}
+END_TEST
+
+// Three assignments of one variable, and readers of each version, built in the order of `readers`.
+static void chain(const int readers[4], const char *what) {
+    gn_variable *w = variable("w", gn_shape_of(2, 4, 4));
+    gn_node *version[4] = {gn_read(graph, w)};
+    for (int i = 1; i < 4; i++)
+        version[i] = gn_assign(graph, w, gn_scale(gn_offset(version[i - 1], i), 0.5));
+    for (int i = 0; i < 4; i++) {
+        keep(gn_exp(version[readers[i]]));
+        keep(gn_matmul(version[readers[i]], version[readers[i]]));
+    }
+    ck_assert_int_eq(copies_in_place(true), 0);
+    check_plans(graph, what, 0, 3, ALL);
+}
+
+START_TEST(chain_of_assignments) {
+    chain((const int[]){0, 1, 2, 3}, "chain");
+    teardown();
+    setup();
+    chain((const int[]){3, 2, 1, 0}, "chain, read backwards");
+}
+END_TEST
+
+// Assignments that do not read what they replace, each version read together with each other.
+START_TEST(versions_read_together) {
+    for (int pair = 0; pair < 16; pair++) {
+        gn_variable *w = variable("w", gn_shape_of(2, 4, 4));
+        gn_node *x = gn_read(graph, variable("x", gn_shape_of(2, 4, 4))), *version[4] = {gn_read(graph, w)};
+        for (int i = 1; i < 4; i++)
+            version[i] = gn_assign(graph, w, gn_offset(x, i));
+        keep(gn_add(version[pair / 4], version[pair % 4]));
+        keep(gn_matmul(version[pair / 4], version[pair % 4]));
+        check_plans(graph, "versions", pair, 3, ALL);
+        teardown();
+        setup();
+    }
+}
+END_TEST
+
+// What reads the old value needs the new one as well: the old one must be copied.
+START_TEST(old_and_new_together) {
+    gn_variable *w = variable("w", gn_shape_of(2, 4, 4));
+    gn_node *old = gn_read(graph, w), *new = gn_assign(graph, w, gn_scale(gn_offset(old, 1), 0.5));
+    keep(gn_sum_to(gn_mul(old, new), (gn_shape){0})); // as one fused step
+    ck_assert_int_eq(copies_in_place(true), 1);
+    keep(gn_matmul(old, new));
+    keep(gn_add(gn_reshape(old, gn_shape_of(1, 16)), gn_reshape(new, gn_shape_of(1, 16))));
+    keep(gn_add(gn_broadcast(old, gn_shape_of(3, 2, 4, 4)), gn_broadcast(new, gn_shape_of(3, 2, 4, 4))));
+    ck_assert_int_eq(copies_in_place(true), 1);
+    check_plans(graph, "old and new", 0, 3, ALL);
+}
+END_TEST
+
+// As above, but the way from the new value to the reader of the old one is long.
+START_TEST(old_value_after_a_detour) {
+    gn_variable *w = variable("w", gn_shape_of(2, 4, 4)), *v = variable("v", gn_shape_of(1, 4));
+    gn_node *old = gn_read(graph, w);
+    gn_node *new = gn_assign(graph, w, gn_scale(old, 0.5));
+    gn_node *moved = gn_assign(graph, v, gn_sum_to(new, gn_shape_of(1, 4)));
+    keep(gn_mul(old, moved));
+    keep(graph_matmul(old, true, new, false));
+    check_plans(graph, "detour", 0, 3, ALL);
+}
+END_TEST
+
+// A row that is updated by a sum over what reads it, broadcast, before and after: as running statistics are.
+START_TEST(broadcast_of_old_and_new) {
+    gn_variable *s = variable("s", gn_shape_of(1, 7));
+    gn_node *x = gn_read(graph, variable("x", gn_shape_of(2, 5, 7))), *old = gn_read(graph, s);
+    gn_node *new = gn_assign(graph, s, gn_add(gn_scale(old, 0.9), gn_scale(gn_sum_to(x, s->shape), 0.1)));
+    keep(gn_sub(x, old));
+    keep(gn_sub(x, new));
+    keep(gn_div(gn_sub(x, old), gn_offset(new, 2)));
+    check_plans(graph, "row", 0, 3, ALL);
+}
+END_TEST
+
+// A log is written in place always: what reads it before and after must see it so.
+START_TEST(log_read_before_and_after) {
+    gn_variable *log = variable("log", gn_shape_of(2, 3, 2));
+    gn_variable *counter = gn_state_add(state, "counter", GN_I32, (gn_shape){0}, NULL);
+    gn_node *step = gn_read(graph, counter), *before = gn_read(graph, log);
+    gn_record(graph, log, step, 0, gn_mean(before));
+    gn_node *between = gn_read(graph, log);
+    gn_record(graph, log, step, 1, gn_offset(gn_mean(gn_square(between)), 1));
+    keep(gn_sum_axis(before, 0));
+    keep(gn_add(before, gn_read(graph, log))); // needs a copy of the log
+    keep(gn_exp(between));
+    keep(gn_tanh(gn_read(graph, log)));
+    gn_assign(graph, counter, gn_add(step, gn_constant_int(graph, 1)));
+    check_plans(graph, "log", 0, 4, ALL);
+}
+END_TEST
+
+START_TEST(log_assigned_and_recorded) {
+    for (int which = 0; which < 8; which++) { // three writes in a row, each of either kind
+        gn_variable *log = variable("log", gn_shape_of(2, 3, 2));
+        gn_node *version[4] = {gn_read(graph, log)}, *one = gn_constant_int(graph, 1);
+        for (int i = 1; i < 4; i++)
+            version[i] = which >> (i - 1) & 1 ? gn_assign(graph, log, gn_scale(version[i - 1], 0.5))
+                                              : gn_record(graph, log, one, i % 2, gn_constant(graph, i));
+        for (int i = 3; i >= 0; i--)
+            keep(gn_exp(version[i]));
+        keep(gn_add(version[0], version[3]));
+        check_plans(graph, "assigned and recorded", which, 3, ALL);
+        teardown();
+        setup();
+    }
+}
+END_TEST
+
+// The step counter is read by everything, also by what is built after it was moved on.
+START_TEST(counter_read_after_it_moved) {
+    gn_variable *counter = gn_state_add(state, "counter", GN_I32, (gn_shape){0}, NULL);
+    gn_variable *order =
+        gn_state_add(state, "order", GN_I32, gn_shape_of(1, 6), (int32_t[]){5, 2, 0, 1, 4, 3});
+    gn_node *table = gn_read(graph, variable("table", gn_shape_of(2, 6, 3)));
+    gn_node *step = gn_read(graph, counter);
+    gn_node *next = gn_assign(graph, counter, gn_add(step, gn_constant_int(graph, 1)));
+    gn_node *rows = gn_batch_rows(gn_read(graph, order), step, 2);
+    keep(gn_gather(table, rows));
+    keep(gn_random_normal("z", step, gn_shape_of(1, 5), 0));
+    keep(gn_random_normal("z", next, gn_shape_of(1, 5), 0));
+    keep(gn_add(gn_to_f32(step), gn_to_f32(next)));
+    gn_assign(graph, table->variable, gn_scale(table, 0.5)); // after it was gathered from
+    check_plans(graph, "counter", 0, 4, ALL);
+}
+END_TEST
+
+// ---- Random graphs -----------------------------------------------------------------------------------
+
+static uint64_t random_state;
+
+static int below(int bound) {
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (int)((random_state >> 33) % (uint64_t)bound);
+}
+
+enum { MAX_POOL = 256 };
+typedef struct {
+    gn_node *nodes[MAX_POOL]; // f32, all of which may be used
+    int count;
+    gn_variable *variables[8];
+    int variable_count;
+    gn_variable *table, *counter, *log;
+} pool;
+
+static gn_node *pick(const pool *p) {
+    return p->nodes[below(p->count)];
+}
+
+static void push(pool *p, gn_node *node) {
+    if (p->count < MAX_POOL && gn_shape_count(node->shape) <= 600)
+        p->nodes[p->count++] = node;
+}
+
+static bool broadcast_together(gn_shape a, gn_shape b) {
+    for (int i = 1; i <= a.dims && i <= b.dims; i++) {
+        int x = a.size[a.dims - i], y = b.size[b.dims - i];
+        if (x != y && x != 1 && y != 1)
+            return false;
+    }
+    return true;
+}
+
+static gn_node *bounded(gn_node *x) {
+    return gn_clamp(x, -4, 4);
+}
+
+static gn_node *random_unary(gn_node *x) {
+    switch (below(9)) {
+    case 0:
+        return gn_tanh(x);
+    case 1:
+        return gn_sigmoid(x);
+    case 2:
+        return gn_neg(x);
+    case 3:
+        return gn_scale(x, 0.7);
+    case 4:
+        return gn_exp(gn_tanh(x));
+    case 5:
+        return gn_sqrt(gn_offset(gn_square(bounded(x)), 1));
+    case 6:
+        return gn_leaky_relu(x, 0.2);
+    case 7:
+        return graph_within(x, -0.5, 0.5);
+    default:
+        return gn_log(gn_offset(gn_square(x), 1));
+    }
+}
+
+static gn_node *random_binary(const pool *p) {
+    gn_node *a = pick(p), *b = pick(p);
+    for (int tries = 0; tries < 20 && !broadcast_together(a->shape, b->shape); tries++)
+        b = pick(p);
+    if (!broadcast_together(a->shape, b->shape))
+        b = a;
+    switch (below(4)) {
+    case 0:
+        return gn_add(a, b);
+    case 1:
+        return gn_sub(a, b);
+    case 2:
+        return bounded(gn_mul(a, b));
+    default:
+        return gn_div(a, gn_offset(gn_square(bounded(b)), 0.5));
+    }
+}
+
+static gn_node *random_shape(const pool *p) {
+    gn_node *x = pick(p);
+    if (x->shape.dims == 0)
+        return gn_broadcast(x, gn_shape_of(2, 1 + below(6), 4));
+    int axis = below(x->shape.dims), last = x->shape.size[x->shape.dims - 1];
+    switch (below(6)) {
+    case 0:
+        return gn_sum_axis(x, axis);
+    case 1:
+        return gn_mean(x);
+    case 2:
+        return gn_slice(x, last / 3, last - last / 3);
+    case 3:
+        return gn_pad(x, below(3), below(3));
+    case 4:
+        return gn_reshape(x, gn_shape_of(1, (int)gn_shape_count(x->shape)));
+    default:
+        return x->shape.dims == 2 ? gn_reshape(x, gn_shape_of(2, x->shape.size[1], x->shape.size[0]))
+                                  : gn_sum_to(x, gn_shape_of(1, last));
+    }
+}
+
+static gn_node *random_product(const pool *p) {
+    gn_node *a = pick(p), *b = pick(p);
+    for (int tries = 0; tries < 20 && a->shape.dims != 2; tries++)
+        a = pick(p);
+    if (a->shape.dims != 2)
+        return random_unary(a);
+    for (int tries = 0; tries < 20 && (b->shape.dims != 2 || b->shape.size[0] != a->shape.size[1]); tries++)
+        b = pick(p);
+    bool fits = b->shape.dims == 2 && b->shape.size[0] == a->shape.size[1];
+    bool transpose = below(2);
+    return bounded(fits ? gn_matmul(a, b) : graph_matmul(a, transpose, a, !transpose));
+}
+
+// Gives a variable a new value made from any node, in the variable's shape.
+static void random_assign(pool *p) {
+    gn_variable *v = p->variables[below(p->variable_count)];
+    gn_node *x = pick(p);
+    for (int tries = 0; tries < 20 && !gn_shape_equal(x->shape, v->shape); tries++)
+        x = pick(p);
+    if (!gn_shape_equal(x->shape, v->shape)) // through its mean
+        x = gn_add(gn_scale(gn_read(p->nodes[0]->graph, v), 0.5), gn_mean(x));
+    push(p, gn_assign(p->nodes[0]->graph, v, below(2) ? gn_tanh(x) : bounded(x)));
+}
+
+static void random_gradient(pool *p) {
+    gn_node *wrt[2] = {pick(p), pick(p)}, *gradients[2];
+    gn_grad(gn_mean(gn_square(pick(p))), wrt, 2, gradients);
+    push(p, bounded(gradients[0]));
+    push(p, bounded(gradients[1]));
+}
+
+static void random_node(pool *p) {
+    gn_node *step = gn_read(graph, p->counter);
+    switch (below(16)) {
+    case 0:
+    case 1:
+    case 2:
+        push(p, random_unary(pick(p)));
+        break;
+    case 3:
+    case 4:
+    case 5:
+        push(p, random_binary(p));
+        break;
+    case 6:
+    case 7:
+        push(p, random_shape(p));
+        break;
+    case 8:
+        push(p, random_product(p));
+        break;
+    case 9:
+    case 10:
+    case 11:
+        random_assign(p);
+        break;
+    case 12:
+        push(p, gn_read(graph, p->variables[below(p->variable_count)]));
+        break;
+    case 13:
+        gn_record(graph, p->log, step, below(2), gn_mean(pick(p)));
+        push(p, gn_read(graph, p->log));
+        break;
+    case 14:
+        push(p, gn_random_normal("z", step, gn_shape_of(2, 3, 4), below(5)));
+        push(p, gn_to_f32(gn_assign(graph, p->counter, gn_add(step, gn_constant_int(graph, 1)))));
+        break;
+    default:
+        random_gradient(p);
+    }
+}
+
+static void build_random_graph(void) {
+    pool p = {.variable_count = 6};
+    const gn_shape shapes[] = {{2, {4, 6}}, {2, {4, 6}}, {1, {6}}, {2, {4, 1}}, {0, {0}}, {3, {2, 3, 6}}};
+    for (int i = 0; i < p.variable_count; i++) {
+        char name[] = {'v', (char)('0' + i), 0};
+        p.variables[i] = variable(name, shapes[i]);
+        push(&p, gn_read(graph, p.variables[i]));
+    }
+    gn_variable *order = gn_state_add(state, "order", GN_I32, gn_shape_of(1, 5), (int32_t[]){3, 1, 4, 0, 2});
+    p.table = variable("table", gn_shape_of(2, 5, 6));
+    p.counter = gn_state_add(state, "counter", GN_I32, (gn_shape){0}, NULL);
+    p.log = variable("log", gn_shape_of(2, 3, 2));
+    gn_node *table = gn_read(graph, p.table);
+    gn_node *rows = gn_batch_rows(gn_read(graph, order), gn_read(graph, p.counter), 2);
+    push(&p, gn_gather(table, rows));
+    p.variables[p.variable_count++] = p.table;
+    for (int i = 10 + below(40); i > 0; i--)
+        random_node(&p);
+    push(&p, gn_gather(table, rows)); // of the old table, which may have changed
+    for (int i = 0; i < 6; i++)       // old values and new ones, and all that led to them
+        keep(gn_add(gn_mean(pick(&p)), gn_mean(pick(&p))));
+}
+
+// The seed of a failure stands in its message.
+START_TEST(random_graphs) {
+    enum { GRAPHS = 300, FIRST_SEED = 1 };
+    int nodes = 0, steps = 0, unfused = 0, copies = 0;
+    for (int seed = FIRST_SEED; seed < FIRST_SEED + GRAPHS; seed++) {
+        random_state = (uint64_t)seed;
+        build_random_graph();
+        check_plans(graph, "random graph", seed, 3, ALL);
+        nodes += graph->count;
+        steps += steps_of(7);
+        unfused += steps_of(6);
+        copies += copies_in_place(true);
+        teardown();
+        setup();
+    }
+    printf("test_plan: %d random graphs (seeds %d .. %d): %d nodes, %d steps unfused, %d fused, %d copies\n",
+           GRAPHS, FIRST_SEED, FIRST_SEED + GRAPHS - 1, nodes, unfused, steps, copies);
+    ck_assert_int_lt(steps, unfused);
+    ck_assert_int_gt(copies, 0);
+}
+END_TEST
+
+// ---- Training steps ----------------------------------------------------------------------------------
+
+static session_graphs build_session(session *s, const model *model, int batch, int z_dim) {
+    enum { IMAGES = 64 };
+    static uint8_t images[IMAGES * IMAGE_PIXELS], labels[IMAGES];
+    for (int i = 0; i < IMAGES * IMAGE_PIXELS; i++)
+        images[i] = (uint8_t)(i * 37 % 251);
+    for (int i = 0; i < IMAGES; i++)
+        labels[i] = (uint8_t)(i * 7 % IMAGE_CLASSES);
+    dataset data = {.count = IMAGES, .height = 28, .width = 28, .images = images, .labels = labels};
+    *s = (session){.model = model, .hyper = model->defaults};
+    s->hyper.batch = batch;
+    s->hyper.z_dim = z_dim;
+    return session_build(s, &data, 3, NULL);
+}
+
+static void session_end(session *s, session_graphs *graphs) {
+    session_graphs_free(graphs);
+    session_free(s);
+}
+
+START_TEST(training_steps_run) {
+    session s;
+    session_graphs graphs = build_session(&s, all_models[_i], 2, 3);
+    int combinations = _i < 2 ? ALL : ALL_AND_NONE; // the later models bring no other state
+    for (int turn = 0; turn < 2; turn++)
+        if (graphs.steps[turn])
+            check_plans(graphs.steps[turn], all_models[_i]->name, turn, 1, combinations);
+    session_end(&s, &graphs);
+}
+END_TEST
+
+// The arena of a training step is little more than what is alive at once.
+static void check_fit(const gn_graph *graph, const char *name) {
+    size_t arena[8];
+    int steps[8];
+    for (int bits = 0; bits < 8; bits++) {
+        plan *plan = plan_new(graph, options_of(bits));
+        size_t live = check_places(plan, options_of(bits));
+        arena[bits] = plan_arena_bytes(plan);
+        steps[bits] = plan->count;
+        if (bits & 2)
+            ck_assert_msg((double)arena[bits] <= 1.5 * (double)live,
+                          "%s: an arena of %zu bytes for %zu alive", name, arena[bits], live);
+        if (bits == 7)
+            printf("test_plan: %s: %d steps, %d of them products, arena of %zu bytes for %zu alive\n", name,
+                   plan->count, count_nodes(plan, OP_MATMUL), arena[bits], live);
+        plan_free(plan);
+    }
+    ck_assert_int_lt(steps[7], steps[6]);
+    ck_assert_uint_lt(arena[7], arena[5]);
+    ck_assert_uint_lt(arena[7], arena[3]);
+
+    plan_options small = options_of(7);
+    small.max_allocation = 2 << 20;
+    small.alignment = 4096;
+    plan *plan = plan_new(graph, small);
+    check_places(plan, small);
+    ck_assert_int_gt(plan->chunk_count, 1);
+    plan_free(plan);
+}
+
+START_TEST(training_steps_fit) {
+    session s;
+    session_graphs graphs = build_session(&s, all_models[_i], 64, 100);
+    for (int turn = 0; turn < 2; turn++)
+        if (graphs.steps[turn])
+            check_fit(graphs.steps[turn], all_models[_i]->name);
+    session_end(&s, &graphs);
+}
+END_TEST
+
+// gan: 4 products make the fake; 3 each judge real and fake; each judgement goes back by 3 weights and 2
+// layers. Then 3 judge again, 3 go back to the image, and through the generator 4 weights and 3 layers. No
+// gradient by the discriminator's weights in the generator's step, none by the noise or by real images.
+START_TEST(training_step_computes_nothing_in_vain) {
+    session s;
+    session_graphs graphs = build_session(&s, &gan, 4, 5);
+    plan *plan = plan_new(graphs.steps[1], options_of(7));
+    ck_assert_int_eq(count_nodes(plan, OP_MATMUL), 4 + 2 * 3 + 2 * (3 + 2) + 3 + 3 + 4 + 3);
+    ck_assert_int_eq(count_nodes(plan, OP_COPY), 0);
+    plan_free(plan);
+    session_end(&s, &graphs);
+}
+END_TEST
+
+Suite *test_suite(void) {
+    Suite *suite = suite_create("plan");
+    TCase *graphs = tcase_create("graphs");
+    tcase_add_checked_fixture(graphs, setup, teardown);
+    tcase_add_test(graphs, nothing_to_do);
+    tcase_add_test(graphs, dead_code_is_left_out);
+    tcase_add_test(graphs, fusing_saves_steps);
+    tcase_add_test(graphs, fusing_makes_no_circles);
+    tcase_add_test(graphs, constants_reach_all_readers);
+    tcase_add_test(graphs, switches_by_environment);
+    suite_add_tcase(suite, graphs);
+
+    TCase *hazards = tcase_create("hazards");
+    tcase_add_checked_fixture(hazards, setup, teardown);
+    tcase_add_test(hazards, old_value_after_update);
+    tcase_add_test(hazards, swap);
+    tcase_add_test(hazards, rotation);
+    tcase_add_test(hazards, chain_of_assignments);
+    tcase_add_test(hazards, versions_read_together);
+    tcase_add_test(hazards, old_and_new_together);
+    tcase_add_test(hazards, old_value_after_a_detour);
+    tcase_add_test(hazards, broadcast_of_old_and_new);
+    tcase_add_test(hazards, log_read_before_and_after);
+    tcase_add_test(hazards, log_assigned_and_recorded);
+    tcase_add_test(hazards, counter_read_after_it_moved);
+    suite_add_tcase(suite, hazards);
+
+    TCase *random = tcase_create("random");
+    tcase_add_checked_fixture(random, setup, teardown);
+    tcase_set_timeout(random, 120);
+    tcase_add_test(random, random_graphs);
+    suite_add_tcase(suite, random);
+
+    int models = 0;
+    while (all_models[models])
+        models++;
+    TCase *training = tcase_create("training");
+    tcase_set_timeout(training, 120);
+    tcase_add_loop_test(training, training_steps_run, 0, models);
+    tcase_add_loop_test(training, training_steps_fit, 0, models);
+    tcase_add_test(training, training_step_computes_nothing_in_vain);
+    suite_add_tcase(suite, training);
+    return suite;
+}

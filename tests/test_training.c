@@ -1,0 +1,212 @@
+// Training as such: the same seed gives the same bits, whatever else happens; the planner's switches, the
+// classes of kernels and the engines for products give the same run to rounding.
+#include "data/synthetic.h"
+#include "training.h"
+
+#include <string.h>
+
+enum { IMAGES = 64, BATCH = 16, STEPS = 12, SEED = 3 }; // three epochs
+
+static dataset digits(void) {
+    dataset data = {.count = IMAGES, .height = SYNTHETIC_SIZE, .width = SYNTHETIC_SIZE};
+    data.images = calloc(IMAGES, IMAGE_PIXELS);
+    data.labels = calloc(IMAGES, 1);
+    synthetic_draw(SEED, 0, IMAGES, data.images, data.labels);
+    return data;
+}
+
+// What a run leaves: the state, and the last grid.
+typedef struct {
+    int count;
+    struct {
+        char *name;
+        gn_type type;
+        size_t elements;
+        void *values;
+    } variables[256];
+} outcome;
+
+static outcome take_outcome(session *s) {
+    outcome o = {.count = 0};
+    ck_assert_msg(gn_program_run(s->grid), "%s", gn_error());
+    for (gn_variable *v = gn_state_next(s->state, NULL); v; v = gn_state_next(s->state, v), o.count++) {
+        ck_assert_int_lt(o.count, 256);
+        size_t elements = gn_shape_count(gn_variable_shape(v));
+        o.variables[o.count].name = strdup(gn_variable_name(v));
+        o.variables[o.count].type = gn_variable_type(v);
+        o.variables[o.count].elements = elements;
+        o.variables[o.count].values = calloc(elements, sizeof(float));
+        ck_assert_msg(gn_state_get(s->device, v, o.variables[o.count].values), "%s", gn_error());
+    }
+    return o;
+}
+
+static void outcome_free(outcome *o) {
+    for (int i = 0; i < o->count; i++) {
+        free(o->variables[i].name);
+        free(o->variables[i].values);
+    }
+}
+
+// Runs STEPS steps; `waiting` waits after each of them.
+static outcome run(training_options options, bool waiting) {
+    dataset data = digits();
+    session s = training_start(options, &data);
+    for (int step = 0; step < STEPS; step++) {
+        training_steps(&s, step, 1);
+        ck_assert(!waiting || gn_device_wait(s.device));
+    }
+    outcome o = take_outcome(&s);
+    session_free(&s);
+    dataset_free(&data);
+    return o;
+}
+
+static size_t bytes_of(const outcome *o, int i) {
+    return o->variables[i].elements * gn_type_size(o->variables[i].type);
+}
+
+static int find(const outcome *o, const char *name) {
+    int i = 0;
+    while (i < o->count && strcmp(o->variables[i].name, name) != 0)
+        i++;
+    ck_assert_msg(i < o->count, "no variable '%s'", name);
+    return i;
+}
+
+// ---- The same seed -----------------------------------------------------------------------------------
+
+static const training_options deterministic[] = {
+    {&gan, "cpu", "native", BATCH, SEED},  {&gan, "gpu", "native", BATCH, SEED},
+    {&cgan, "cpu", "native", BATCH, SEED}, {&cgan, "gpu", "native", BATCH, SEED},
+    {&gan, "cpu", "clblast", BATCH, SEED},
+};
+enum { DETERMINISTIC = sizeof deterministic / sizeof *deterministic };
+
+static void assert_a_run(const outcome *o) {
+    int losses = find(o, "losses"), samples = find(o, "samples"), step = find(o, "step");
+    ck_assert_int_eq(*(int32_t *)o->variables[step].values, STEPS);
+    for (int i = 0; i < STEPS * LOSS_COLUMNS; i++) {
+        float loss = ((float *)o->variables[losses].values)[i];
+        bool absent = i % LOSS_COLUMNS == GP; // gan and cgan have no penalty
+        ck_assert_msg(absent ? loss == 0 : loss > 0 && loss < 10, "loss %d is %g", i, loss);
+    }
+    for (size_t i = 0; i < o->variables[samples].elements; i++) {
+        float pixel = ((float *)o->variables[samples].values)[i];
+        ck_assert_msg(pixel >= -1 && pixel <= 1, "pixel %zu is %g", i, pixel);
+    }
+}
+
+// Once started step by step, once all at once: what runs ahead must not disturb what still runs. Another seed
+// starts elsewhere.
+START_TEST(the_seed_decides_every_bit) {
+    training_options options = deterministic[_i];
+    outcome first = run(options, true), second = run(options, false);
+    options.seed++;
+    outcome other = run(options, false);
+    assert_a_run(&first);
+    ck_assert_int_eq(first.count, second.count);
+    size_t bytes = 0;
+    for (int i = 0; i < first.count; i++) {
+        ck_assert_msg(!memcmp(first.variables[i].values, second.variables[i].values, bytes_of(&first, i)),
+                      "'%s' differs between two runs", first.variables[i].name);
+        bytes += bytes_of(&first, i);
+    }
+    static const char *const drawn[] = {"losses",
+                                        "samples",
+                                        "data.order",
+                                        "fixed_z",
+                                        "generator.model.0.weight",
+                                        "discriminator.model.4.bias"};
+    for (size_t i = 0; i < sizeof drawn / sizeof *drawn; i++) {
+        int v = find(&first, drawn[i]);
+        ck_assert_msg(memcmp(first.variables[v].values, other.variables[v].values, bytes_of(&first, v)) != 0,
+                      "'%s' does not depend on the seed", drawn[i]);
+    }
+    printf("%s, class %s, %s: %d variables, %zu bytes, equal\n", options.model->name, options.class,
+           options.gemm, first.count, bytes);
+    outcome_free(&first);
+    outcome_free(&second);
+    outcome_free(&other);
+}
+END_TEST
+
+// ---- The same run by other ways ----------------------------------------------------------------------
+
+// Biases in front of a batch norm have a gradient of zero: Adam makes steps of its rounding noise, and they
+// and the running means follow that noise. They do no harm, and say nothing.
+static bool is_noise(const char *name) {
+    return strstr(name, "generator.model.2.bias") || strstr(name, "generator.model.5.bias") ||
+           strstr(name, "running_mean") || strstr(name, ".adam.");
+}
+
+// The largest relative distance of a network's tensor, the samples or the losses; integers must be equal.
+static double outcome_distance(const outcome *a, const outcome *b, const char **where) {
+    double worst = 0;
+    ck_assert_int_eq(a->count, b->count);
+    for (int i = 0; i < a->count; i++) {
+        if (a->variables[i].type != GN_F32) {
+            ck_assert_msg(!memcmp(a->variables[i].values, b->variables[i].values, bytes_of(a, i)),
+                          "'%s' differs", a->variables[i].name);
+            continue;
+        }
+        if (is_noise(a->variables[i].name))
+            continue;
+        double *expected = calloc(a->variables[i].elements, sizeof *expected);
+        for (size_t j = 0; j < a->variables[i].elements; j++)
+            expected[j] = ((float *)a->variables[i].values)[j];
+        double distance = relative_distance(b->variables[i].values, expected, a->variables[i].elements);
+        free(expected);
+        if (distance > worst) {
+            worst = distance;
+            *where = a->variables[i].name;
+        }
+    }
+    return worst;
+}
+
+static const struct {
+    const model *model;
+    const char *off, *class, *gemm; // compared with all on, class cpu, native
+    double bound;
+} ways[] = {
+    {&gan, "reuse", "cpu", "native", 0}, // changes where tensors lie, and no computation
+    {&gan, "in-place", "cpu", "native", 0},
+    {&gan, "fuse", "cpu", "native", 1e-3},
+    {&cgan, "fuse,reuse,in-place", "cpu", "native", 1e-3},
+    {&gan, "fuse,reuse,in-place", "gpu", "native", 1e-3},
+    {&cgan, "", "gpu", "native", 1e-3},
+    {&gan, "", "cpu", "clblast", 1e-3},
+};
+enum { WAYS = sizeof ways / sizeof *ways };
+
+START_TEST(every_way_is_the_same_run) {
+    training_options options = {ways[_i].model, "cpu", "native", BATCH, SEED};
+    unsetenv("GANC_OFF");
+    outcome expected = run(options, false);
+    options.class = ways[_i].class;
+    options.gemm = ways[_i].gemm;
+    setenv("GANC_OFF", ways[_i].off, 1);
+    outcome other = run(options, false);
+    const char *where = "all";
+    double distance = outcome_distance(&expected, &other, &where);
+    printf("%s, class %s, %s, off: %s; largest distance %.1e (%s)\n", options.model->name, options.class,
+           options.gemm, *ways[_i].off ? ways[_i].off : "nothing", distance, where);
+    ck_assert_msg(distance <= ways[_i].bound, "%g at '%s', at most %g", distance, where, ways[_i].bound);
+    outcome_free(&expected);
+    outcome_free(&other);
+}
+END_TEST
+
+Suite *test_suite(void) {
+    Suite *suite = suite_create("training");
+    TCase *bits = tcase_create("bits");
+    tcase_set_timeout(bits, 300);
+    tcase_add_loop_test(bits, the_seed_decides_every_bit, 0, DETERMINISTIC);
+    suite_add_tcase(suite, bits);
+    TCase *rounding = tcase_create("rounding");
+    tcase_set_timeout(rounding, 300);
+    tcase_add_loop_test(rounding, every_way_is_the_same_run, 0, WAYS);
+    suite_add_tcase(suite, rounding);
+    return suite;
+}
