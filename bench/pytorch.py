@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Compares a training step of ganc with PyTorch's on the same machine, in one run.
 
-PyTorch runs as users run it: eager, its default Adam, all threads; the batch is taken from normalised images
-in memory and the noise is drawn in the step, as ganc does both. The two alternate for several rounds, because
-a machine's speed drifts; the table gives medians and the spread.
+PyTorch runs as users run it: eager, its default Adam or RMSprop, all threads; the batch is taken from
+normalised images in memory and the noise is drawn in the step, as ganc does both; only dcgan's images have
+their size beforehand, where ganc resizes them in the step. wgan and wgan-gp update their generator in every
+fifth step, so that theirs is a mean over both kinds of step. The two alternate for several rounds, because a
+machine's speed drifts; the table gives medians and the spread.
 
-usage: pytorch.py [--ganc PATH] [--device D] [--models gan,cgan] [--rounds N] [--steps N] [--batch N]
+usage: pytorch.py [--ganc PATH] [--device D] [--models gan,dcgan] [--rounds N] [--steps N] [--batch N]
 Without --ganc only PyTorch is measured. Needs torch and numpy: see tests/reference/README.md.
 """
 import argparse
@@ -20,7 +22,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests', 'reference'))
 
 import torch
-from networks import CLASSES, MODELS, PIXELS, Z_DIM, Training
+from networks import CLASSES, MODELS, N_CRITIC, Z_DIM, Training, image_side
 
 ROWS, WARM_UP = 10000, 20
 
@@ -30,16 +32,23 @@ class PyTorch:
 
     def __init__(self, model, batch):
         torch.manual_seed(0)
-        self.training, self.batch, self.conditional = Training(model), batch, model == 'cgan'
-        self.images = torch.rand(ROWS, PIXELS) * 2 - 1
+        self.model, self.batch, self.steps = model, batch, 0
+        self.training = Training(model)
+        self.images = torch.rand(ROWS, image_side(model)**2) * 2 - 1
         self.labels = torch.randint(0, CLASSES, (ROWS,))
         self.measure(WARM_UP)
 
     def step(self):
         rows = torch.randint(0, ROWS, (self.batch,))
         z = torch.randn(self.batch, Z_DIM)
-        condition = (self.labels[rows], torch.randint(0, CLASSES, (self.batch,))) if self.conditional else ()
-        self.training.step(self.images[rows], z, *condition)
+        more = {'generator_turn': self.steps % N_CRITIC == 0}
+        if self.model == 'cgan':
+            more['labels'] = self.labels[rows]
+            more['fake_labels'] = torch.randint(0, CLASSES, (self.batch,))
+        if self.model == 'wgan-gp':
+            more['alpha'] = torch.rand(self.batch, 1)
+        self.training.step(self.images[rows], z, **more)
+        self.steps += 1
 
     def measure(self, steps):
         """Milliseconds a step."""

@@ -148,7 +148,7 @@ gn_node *gn_matmul(gn_node *a, gn_node *b); // (M, K) x (K, N) -> (M, N)
 // rounded down; w's rows are ordered (ky, kx, c).
 gn_node *gn_conv2d(gn_node *x, gn_node *w, int kernel, int stride, int padding);
 // x (N, H, W, C), w (C, kernel * kernel * O) -> (N, OH, OW, O), OH = (H - 1) stride - 2 padding + kernel;
-// w's columns are ordered (ky, kx, o). By the image it is the gradient of the convolution with that window.
+// w's columns are ordered (ky, kx, o). It is the gradient of gn_conv2d() by its image.
 gn_node *gn_conv_transpose2d(gn_node *x, gn_node *w, int kernel, int stride, int padding);
 
 // Data. Rows of a table that is a variable: `rows` is i32 (N), the result (N, ...) has the table's type.

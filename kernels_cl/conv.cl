@@ -15,8 +15,8 @@
 //     columns[(n, oy, ox), (ky, kx, c)] = image[n, oy * STRIDE + ky - PADDING, ox * STRIDE + kx - PADDING, c]
 //
 // As in pointwise.cl this text is put into the program once for each window that a program has, every time
-// with other values of NAME and of the sizes in capitals: IM2COL or COL2IM says which of the two maps it is,
-// VECTOR, which divides CHANNELS, how many channels are moved at a time.
+// with other values of NAME, FUNCTION and the sizes in capitals. IM2COL or COL2IM says which of the two maps
+// it is; VECTOR, which divides CHANNELS, how many channels are moved at a time.
 //
 // col2im gathers: each pixel looks up the columns that hold it, those with oy * STRIDE + ky = y + PADDING, at
 // most ceil(K / STRIDE)^2 of them, in the order of ky, then kx. No atomics, the same bits every time.
@@ -49,8 +49,10 @@
 
 // The vector of channels from c on, under place (ky, kx) of the window whose number is `place`.
 static T FUNCTION(global const float *image, const uint place, const uint ky, const uint kx, const uint c) {
-    const uint ox = place % OUT_WIDTH, oy = place / OUT_WIDTH % OUT_HEIGHT, n = place / (OUT_WIDTH * OUT_HEIGHT);
-    const uint y = oy * STRIDE + ky - PADDING, x = ox * STRIDE + kx - PADDING; // huge where they were negative
+    const uint ox = place % OUT_WIDTH, oy = place / OUT_WIDTH % OUT_HEIGHT;
+    const uint n = place / (OUT_WIDTH * OUT_HEIGHT);
+    // Where these would be negative they wrap round to huge numbers, outside the image as well.
+    const uint y = oy * STRIDE + ky - PADDING, x = ox * STRIDE + kx - PADDING;
     return y < HEIGHT && x < WIDTH ? LOAD(image + ((n * HEIGHT + y) * WIDTH + x) * CHANNELS + c) : (T)(0.0f);
 }
 
@@ -75,7 +77,8 @@ kernel void NAME(global const float *image, global float *columns, const uint n)
 
 // The vector of channels from c on of the pixel whose number is given.
 static T FUNCTION(global const float *columns, const uint pixel, const uint c) {
-    const uint x = pixel % WIDTH + PADDING, y = pixel / WIDTH % HEIGHT + PADDING, n = pixel / (WIDTH * HEIGHT);
+    const uint x = pixel % WIDTH + PADDING, y = pixel / WIDTH % HEIGHT + PADDING;
+    const uint n = pixel / (WIDTH * HEIGHT);
     T sum = (T)(0.0f);
     for (uint ky = y % STRIDE; ky < K; ky += STRIDE)
         for (uint kx = x % STRIDE; kx < K; kx += STRIDE) {

@@ -16,7 +16,8 @@ kernel void resize(global uchar *out, global const uchar *in, const uint n) {
         const int left = max(x >> 4, 0), right = min((x >> 4) + 1, 27);
         global const uchar *image = in + i / (32 * 32) * (28 * 28);
         global const uchar *above = image + max(y >> 4, 0) * 28, *below = image + min((y >> 4) + 1, 27) * 28;
-        const uint top = blend(above[left], above[right], x & 15), bottom = blend(below[left], below[right], x & 15);
+        const uint top = blend(above[left], above[right], x & 15);
+        const uint bottom = blend(below[left], below[right], x & 15);
         out[i] = (uchar)blend(top, bottom, y & 15);
     }
 }

@@ -13,9 +13,9 @@
 // CPU devices: a work-item takes VECTOR columns and walks down the run with one vector in registers; no local
 // memory, no barrier. Local size 1, OUTER * INNER / VECTOR work-items (OUTER where INNER is 1).
 //
-// GPU devices, VECTOR = 1: a work-group adds up in local memory. INNER > 1: COLUMNS neighbouring columns by
-// LANES places in the run; NDRange (INNER rounded up to COLUMNS, LANES, OUTER), local (COLUMNS, LANES, 1).
-// INNER = 1: the same with one column and COLUMNS * LANES lanes. Both are powers of two.
+// GPU devices, VECTOR = 1: a work-group adds up in local memory, some neighbouring columns by some lanes, places in
+// the run. NDRange (INNER rounded up to columns, lanes, OUTER), local (columns, lanes, 1); lanes is a power of two,
+// and columns * lanes at most GROUP. The launch chooses both, so that they fit what the device takes of the kernel.
 
 #ifndef fold1 // the elements of a vector added up, by halves
 #define fold1(v)  (v)
@@ -38,9 +38,8 @@
 #define STORE(v, p) *(p) = (v)
 #endif
 
-#ifndef COLUMNS // of a work-group on GPU devices
-#define COLUMNS 32
-#define LANES   8
+#ifndef GROUP // the most work-items of a work-group on GPU devices
+#define GROUP 256
 #endif
 
 // Adds x to `total`. What rounding takes away is kept in `lost` and given back with the next x: Kahan 1965. So
@@ -55,9 +54,8 @@
 
 #ifdef GANC_GPU
 
-kernel __attribute__((reqd_work_group_size(INNER == 1 ? 1 : COLUMNS, INNER == 1 ? COLUMNS * LANES : LANES, 1)))
-void NAME(PARAMETERS global float *sum) {
-    local float part[COLUMNS * LANES];
+kernel void NAME(PARAMETERS global float *sum) {
+    local float part[GROUP];
     const uint columns = get_local_size(0), lanes = get_local_size(1);
     const uint x = get_local_id(0), lane = get_local_id(1);
     const uint c = get_global_id(0), o = get_global_id(2);

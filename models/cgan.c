@@ -33,6 +33,7 @@ const model cgan = {
     .paper = "Mirza and Osindero 2014, arXiv:1411.1784",
     .networks = "gan's, with ten more inputs each for the class",
     .conditional = true,
+    .image_side = IMAGE_SIDE,
     .defaults = {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .n_critic = 1},
     .train = train,
     .sample = generator,

@@ -3,8 +3,8 @@
 // A network is a name, a mode and a position in a list of layers. network_start() goes to layer 0 of a list;
 // each layer applied then takes the next index. The first application of a layer makes its variables, under
 // the keys of torch's state_dict behind the network's name ("generator.model.2.weight"), with torch's default
-// initialisation unless weight_std is set; later ones find them. So a network is a plain function of its input, which may be called
-// several times in a step, and on another graph of the same state.
+// initialisation unless weight_std is set; later ones find them. So a network is a plain function of its
+// input, which may be called several times in a step, and on another graph of the same state.
 #ifndef GANC_LAYERS_H
 #define GANC_LAYERS_H
 
@@ -18,8 +18,9 @@ typedef struct {
     bool training;       // batch norm: the batch's statistics, else the running ones
     const char *section; // "model": the torch.nn.Sequential at hand
     int layer;           // index of its next layer; -1: a single layer, not in a list
-    double weight_std;   // DCGAN's initialisation: weights of convolutions are drawn from N(0, weight_std^2), those of
-                         // batch norms from N(1, weight_std^2); 0: torch's default
+    // DCGAN's initialisation: weights of convolutions are drawn from N(0, weight_std^2), those of batch norms
+    // from N(1, weight_std^2). 0: torch's default.
+    double weight_std;
     gn_variable *parameters[NETWORK_MAX_PARAMETERS]; // what an optimiser updates, in order of appearance
     int parameter_count;
 } network;
@@ -30,8 +31,8 @@ void network_single(network *net, const char *section); // a single layer: "gene
 
 gn_node *dense(network *net, gn_node *x, int outputs); // (N, inputs) -> (N, outputs)
 
-// The same as an image (N, height, width, channels); in files the outputs are ordered channel first, as torch's
-// view(N, channels, height, width) of a dense layer has them.
+// The same as an image (N, height, width, channels); in files the outputs are ordered channel first, as
+// torch's view(N, channels, height, width) of a dense layer has them.
 gn_node *dense_image(network *net, gn_node *x, int height, int width, int channels);
 
 // (N, H, W, inputs) -> (N, OH, OW, outputs), with a bias; sizes as gn_conv2d() and gn_conv_transpose2d().

@@ -4,7 +4,7 @@
 
 #include "models/layers.h"
 
-enum { IMAGE_PIXELS = 28 * 28, IMAGE_CLASSES = 10 };
+enum { IMAGE_SIDE = 28, IMAGE_PIXELS = IMAGE_SIDE * IMAGE_SIDE, IMAGE_CLASSES = 10 };
 
 // What a user can change of a model; the defaults are those of its PyTorch script.
 typedef struct {
@@ -25,7 +25,7 @@ typedef struct {
     hyper_parameters hyper;
     network generator, discriminator;
     bool generator_turn;  // is the generator updated in this step?
-    gn_node *real;        // (batch, 784), in [-1, 1]
+    gn_node *real;        // (batch, image_side * image_side), in [-1, 1]
     gn_node *labels;      // i32 (batch): the classes of `real`
     gn_node *z;           // (batch, z_dim)
     gn_node *fake_labels; // i32 (batch): the classes to generate
@@ -39,10 +39,11 @@ typedef struct {
     const char *paper;    // authors, year, where
     const char *networks; // one line: what the two networks are
     bool conditional;     // does it use labels?
+    int image_side;       // of its square images: IMAGE_SIDE, or 32, to which the data is resized then
     hyper_parameters defaults;
     // Adds one training step: losses, gradients, updates.
     void (*train)(training_step *step);
-    // The generator's images (N, 784) in [-1, 1] for noise z (N, z_dim) and, where conditional, labels i32 (N).
+    // The generator's images (N, image_side * image_side) in [-1, 1] for noise z (N, z_dim) and, where conditional, labels i32 (N).
     gn_node *(*sample)(network *generator, gn_node *z, gn_node *labels);
 } model;
 
@@ -50,9 +51,12 @@ typedef struct {
 void update_by_adam(training_step *step, network *net, gn_node *loss);
 void update_by_rmsprop(training_step *step, network *net, gn_node *loss);
 
-extern const model gan, cgan, wgan, wgan_gp;
+extern const model gan, cgan, dcgan, wgan, wgan_gp;
 
 // All models, in the order in which they are listed; ends with NULL.
 extern const model *const all_models[];
+
+// The model that --model NAME means; NULL where there is none.
+const model *find_model(const char *name);
 
 #endif

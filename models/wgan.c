@@ -37,6 +37,7 @@ const model wgan = {
     .title = "Wasserstein GAN",
     .paper = "Arjovsky et al. 2017, arXiv:1701.07875",
     .networks = "gan's, without the last sigmoid",
+    .image_side = IMAGE_SIDE,
     .defaults = {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 5e-5, .n_critic = 5, .clip = 0.01},
     .train = train,
     .sample = sample,

@@ -44,6 +44,7 @@ const model wgan_gp = {
     .title = "Wasserstein GAN with gradient penalty",
     .paper = "Gulrajani et al. 2017, arXiv:1704.00028",
     .networks = "gan's, without the last sigmoid",
+    .image_side = IMAGE_SIDE,
     .defaults = {.batch = 64,
                  .epochs = 200,
                  .z_dim = 100,

@@ -414,7 +414,8 @@ static gn_node *im2col(gn_graph *graph, int n, int height, int width, int channe
 
 static gn_node *col2im(gn_graph *graph, int n, int height, int width, int channels, int kernel, int stride,
                        int padding) {
-    int rows = (height + 2 * padding - kernel) / stride + 1, columns = (width + 2 * padding - kernel) / stride + 1;
+    int rows = (height + 2 * padding - kernel) / stride + 1,
+        columns = (width + 2 * padding - kernel) / stride + 1;
     gn_node *x = f32(graph, plane(n * rows * columns, kernel * kernel * channels), between);
     return graph_col2im(x, gn_shape_of(4, n, height, width, channels), kernel, stride, padding);
 }

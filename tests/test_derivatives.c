@@ -250,10 +250,14 @@ START_TEST(compositions) {
         gn_node *(*build)(void);
         int samples;
     } cases[] = {
-        {"batch norm, training", batch_norm_training, 30}, {"batch norm of images", batch_norm_images, 30},
-        {"batch norm, sampling", batch_norm_sampling, 30}, {"bce after sigmoid", bce_after_sigmoid, 30},
-        {"softplus mixture", softplus_mixture, 30},        {"small generator", small_generator, 10},
-        {"gradient penalty", penalty_small, 10},           {"gradient penalty of the MLP", penalty_mlp, 2},
+        {"batch norm, training", batch_norm_training, 30},
+        {"batch norm of images", batch_norm_images, 30},
+        {"batch norm, sampling", batch_norm_sampling, 30},
+        {"bce after sigmoid", bce_after_sigmoid, 30},
+        {"softplus mixture", softplus_mixture, 30},
+        {"small generator", small_generator, 10},
+        {"gradient penalty", penalty_small, 10},
+        {"gradient penalty of the MLP", penalty_mlp, 2},
         {"small generator of convolutions", small_conv_generator, 10},
         {"gradient penalty of convolutions", penalty_conv, 10},
     };

@@ -44,14 +44,16 @@ static gn_node *ints(gn_shape shape, const int32_t *values) {
 
 static double largest_error; // of this test
 
-static void check_values(const gn_node *node, gn_shape shape, const double *expected) {
+static void check_values(const gn_node *node, gn_shape shape, const double *expected, size_t count) {
     char is[SHAPE_TEXT], should[SHAPE_TEXT];
     ck_assert_msg(gn_shape_equal(node->shape, shape), "%s: shape %s, not %s", op_table[node->op].name,
                   shape_text(node->shape, is), shape_text(shape, should));
     reference *run = reference_new(graph);
     reference_run(run);
     const double *values = reference_node(run, node);
-    for (size_t i = 0; i < gn_shape_count(shape); i++) {
+    REQUIRE(gn_shape_count(shape) == count, "%zu values are expected of %s", count,
+            shape_text(shape, should));
+    for (size_t i = 0; i < count; i++) {
         double error = fabs(values[i] - expected[i]) / fmax(1, fabs(expected[i]));
         REQUIRE(error < 1e-7, "%s: element %zu is %.9g, not %.9g", op_table[node->op].name, i, values[i],
                 expected[i]);
@@ -60,7 +62,8 @@ static void check_values(const gn_node *node, gn_shape shape, const double *expe
     reference_free(run);
 }
 
-#define CHECK_VALUES(node, shape, ...) check_values(node, shape, (double[]){__VA_ARGS__})
+#define CHECK_VALUES(node, shape, ...)                                                                       \
+    check_values(node, shape, (double[]){__VA_ARGS__}, sizeof((double[]){__VA_ARGS__}) / sizeof(double))
 
 // ---- The table ---------------------------------------------------------------------------------------
 
@@ -452,9 +455,9 @@ START_TEST(answers_random) {
         expected[1][i] = normal[FIRST + i];
         expected[2][i] = below[FIRST + i];
     }
-    check_values(gn_random_uniform("u", step, shape, FIRST), shape, expected[0]);
-    check_values(gn_random_normal("z", step, shape, FIRST), shape, expected[1]);
-    check_values(gn_random_below("k", step, shape, FIRST, 100), shape, expected[2]);
+    check_values(gn_random_uniform("u", step, shape, FIRST), shape, expected[0], COUNT);
+    check_values(gn_random_normal("z", step, shape, FIRST), shape, expected[1], COUNT);
+    check_values(gn_random_below("k", step, shape, FIRST, 100), shape, expected[2], COUNT);
 }
 END_TEST
 

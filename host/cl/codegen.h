@@ -37,7 +37,4 @@ step_buffers codegen_buffers(const plan *plan, const plan_step *step);
 // How many elements a work-item of the step takes.
 int codegen_vector(const gn_device *device, const plan_step *step);
 
-// Work-items of a work-group that sums on GPU devices.
-enum { SUM_COLUMNS = 32, SUM_LANES = 8 };
-
 #endif

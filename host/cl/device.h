@@ -16,6 +16,7 @@ struct gn_device {
     size_t alignment;      // bytes, of a sub-buffer's origin
     size_t max_group;      // work-items in a work-group
     size_t local_memory;   // bytes
+    size_t arenas;         // bytes that its programs' steps use, beside the variables
     struct gemm *gemm;
 };
 

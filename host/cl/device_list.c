@@ -297,7 +297,8 @@ static void add_device(device_list *list, const char *platform_name, cl_platform
                  query(id, CL_DEVICE_COMPILER_AVAILABLE, &compiler, sizeof compiler, &status);
     if (!known) {
         skip(list,
-             gn_format("%s: %s: clGetDeviceInfo: %s", platform_name, device.name, cl_error_name(status)));
+             gn_format("%s: %s: clGetDeviceInfo: %s", platform_name,
+                       device.name[0] ? device.name : "a device without a name", cl_error_name(status)));
         return;
     }
     const char *reason = unusable(&device, available, compiler);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static size_t variable_bytes(const gn_variable *variable) {
+size_t memory_variable_bytes(const gn_variable *variable) {
     return gn_shape_count(variable->shape) * gn_type_size(variable->type);
 }
 
@@ -14,22 +14,24 @@ static void release_buffer(void *buffer) {
 
 cl_mem memory_buffer(const gn_device *device, size_t bytes, const char *what, void *values) {
     if (bytes > device->max_allocation) {
-        gn_fail("%s needs a buffer of %zu MiB, %s allows %zu MiB", what, bytes >> 20, device->info.name,
-                device->max_allocation >> 20);
+        gn_fail("%s needs a buffer of %.1f MiB, %s allows %.1f MiB; " MEMORY_ADVICE, what,
+                (double)bytes / (1 << 20), device->info.name, (double)device->max_allocation / (1 << 20));
         return NULL;
     }
     cl_int status;
     cl_mem_flags flags = CL_MEM_READ_WRITE | (values ? CL_MEM_COPY_HOST_PTR : 0);
     cl_mem buffer = clCreateBuffer(device->context, flags, bytes, values, &status);
     if (!buffer)
-        gn_fail("%s: clCreateBuffer of %zu bytes on %s: %s", what, bytes, device->info.name, cl_error_name(status));
+        gn_fail("%s: clCreateBuffer of %zu bytes on %s: %s; " MEMORY_ADVICE, what, bytes, device->info.name,
+                cl_error_name(status));
     return buffer;
 }
 
 cl_mem memory_of_variable(const gn_device *device, gn_variable *variable) {
     if (variable->buffer)
         return variable->buffer;
-    variable->buffer = memory_buffer(device, variable_bytes(variable), variable->name, variable->values);
+    variable->buffer =
+        memory_buffer(device, memory_variable_bytes(variable), variable->name, variable->values);
     if (!variable->buffer)
         return NULL;
     variable->release = release_buffer;
@@ -40,22 +42,22 @@ cl_mem memory_of_variable(const gn_device *device, gn_variable *variable) {
 
 bool gn_state_get(gn_device *device, gn_variable *variable, void *values) {
     if (!variable->buffer) {
-        memcpy(values, variable->values, variable_bytes(variable));
+        memcpy(values, variable->values, memory_variable_bytes(variable));
         return true;
     }
-    cl_int status = clEnqueueReadBuffer(device->queue, variable->buffer, CL_TRUE, 0, variable_bytes(variable), values,
-                                        0, NULL, NULL);
+    cl_int status = clEnqueueReadBuffer(device->queue, variable->buffer, CL_TRUE, 0,
+                                        memory_variable_bytes(variable), values, 0, NULL, NULL);
     return status == CL_SUCCESS || gn_fail("reading '%s': clEnqueueReadBuffer on %s: %s", variable->name,
                                            device->info.name, cl_error_name(status));
 }
 
 bool gn_state_set(gn_device *device, gn_variable *variable, const void *values) {
     if (!variable->buffer) {
-        memcpy(variable->values, values, variable_bytes(variable));
+        memcpy(variable->values, values, memory_variable_bytes(variable));
         return true;
     }
-    cl_int status = clEnqueueWriteBuffer(device->queue, variable->buffer, CL_TRUE, 0, variable_bytes(variable), values,
-                                         0, NULL, NULL);
+    cl_int status = clEnqueueWriteBuffer(device->queue, variable->buffer, CL_TRUE, 0,
+                                         memory_variable_bytes(variable), values, 0, NULL, NULL);
     return status == CL_SUCCESS || gn_fail("writing '%s': clEnqueueWriteBuffer on %s: %s", variable->name,
                                            device->info.name, cl_error_name(status));
 }

@@ -46,6 +46,22 @@ typedef struct {
 
 // ---- Memory ------------------------------------------------------------------------------------------
 
+// Variables and arenas must fit beside each other; many drivers notice that only while a step runs, or swap.
+static bool fits_device(builder *b) {
+    const device_info *info = &b->device->info;
+    const gn_state *state = b->plan->graph->state;
+    size_t variables = 0;
+    for (gn_variable *v = gn_state_next(state, NULL); v; v = gn_state_next(state, v))
+        variables += memory_variable_bytes(v);
+    b->program->cost.arena_bytes = plan_arena_bytes(b->plan);
+    b->device->arenas += b->program->cost.arena_bytes;
+    double mib = 1 << 20;
+    return variables + b->device->arenas <= info->memory ||
+           gn_fail("%s has %.1f MiB of memory, data set and weights need %.1f, steps %.1f; " MEMORY_ADVICE,
+                   info->name, (double)info->memory / mib, (double)variables / mib,
+                   (double)b->device->arenas / mib);
+}
+
 static bool make_arena(builder *b) {
     gn_program *program = b->program;
     program->chunks = gn_calloc((size_t)b->plan->chunk_count, sizeof(cl_mem));
@@ -130,22 +146,56 @@ static bool set_number(launch *l, cl_uint *index, cl_uint number) {
     return set_argument(l, index, sizeof number, &number);
 }
 
-// A 1-D range of at least `items` work-items in groups of up to `group`.
-static bool set_range(builder *b, launch *l, size_t items, size_t group) {
+static size_t round_up(size_t count, size_t multiple) {
+    return (count + multiple - 1) / multiple * multiple;
+}
+
+// Lowers *group to what the device takes of the kernel, which may be less than what it takes in general.
+static bool limit_group(builder *b, launch *l, size_t *group) {
     size_t allowed;
     cl_int status = clGetKernelWorkGroupInfo(l->kernel, b->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
                                              sizeof allowed, &allowed, NULL);
     if (status != CL_SUCCESS)
         return gn_fail("clGetKernelWorkGroupInfo of %s: %s", l->name, cl_error_name(status));
+    allowed = allowed < b->device->max_group ? allowed : b->device->max_group;
+    *group = *group < allowed ? *group : allowed;
+    return *group > 0 ||
+           gn_fail("%s: %s takes no work-group of it, says its driver", l->name, b->device->info.name);
+}
+
+// A 1-D range of at least `items` work-items in groups of up to `group`.
+static bool set_range(builder *b, launch *l, size_t items, size_t group) {
+    if (!limit_group(b, l, &group))
+        return false;
     l->dims = 1;
-    l->local[0] = group < allowed ? group : allowed;
-    l->global[0] = (items + l->local[0] - 1) / l->local[0] * l->local[0];
+    l->local[0] = group;
+    l->global[0] = round_up(items, group);
+    return true;
+}
+
+enum { GPU_GROUP = 256, SUM_COLUMNS = 32 }; // work-items of a group, and those side by side in one that sums
+
+// The range of a sum on GPU devices, see reduce.cl.
+static bool set_sum_range(builder *b, launch *l, sum_loops loops) {
+    size_t group = GPU_GROUP, columns = loops.inner > 1 ? SUM_COLUMNS : 1, lanes = GPU_GROUP / columns;
+    if (!limit_group(b, l, &group))
+        return false;
+    while (lanes > 1 && columns * lanes > group)
+        lanes /= 2;
+    columns = columns < group ? columns : group;
+    l->dims = 3;
+    l->local[0] = columns;
+    l->local[1] = lanes;
+    l->local[2] = 1;
+    l->global[0] = round_up((size_t)loops.inner, columns);
+    l->global[1] = lanes;
+    l->global[2] = (size_t)loops.outer;
     return true;
 }
 
 // Enough elements in a group to be worth a trip to a thread, few enough to give every core some.
 static size_t group_size(const builder *b) {
-    return b->device->class == CLASS_CPU ? 64 : 256;
+    return b->device->class == CLASS_CPU ? 64 : GPU_GROUP;
 }
 
 static bool add_fused(builder *b, int s) {
@@ -169,16 +219,10 @@ static bool add_fused(builder *b, int s) {
         return set_number(l, &index, (cl_uint)n) && set_range(b, l, n / vector, group_size(b));
     }
     sum_loops loops = sum_node_loops(last);
+    if (b->device->class == CLASS_GPU)
+        return set_sum_range(b, l, loops);
     size_t outer = (size_t)loops.outer, inner = (size_t)loops.inner;
-    if (b->device->class == CLASS_CPU)
-        return set_range(b, l, inner > 1 ? outer * inner / vector : outer, 1);
-    size_t columns = inner > 1 ? SUM_COLUMNS : 1, lanes = SUM_COLUMNS * SUM_LANES / columns;
-    *l = (launch){.name = l->name,
-                  .kernel = l->kernel,
-                  .dims = 3,
-                  .global = {(inner + columns - 1) / columns * columns, lanes, outer},
-                  .local = {columns, lanes, 1}};
-    return true;
+    return set_range(b, l, inner > 1 ? outer * inner / vector : outer, 1);
 }
 
 static int last_size(const gn_node *node) {
@@ -341,8 +385,10 @@ static bool compile_fused(builder *b) {
     };
     if (texts.pointwise && texts.reduce && texts.conv) {
         b->code = codegen(b->device, b->plan, &texts);
+        char *options = gn_format("-DGROUP=%d", GPU_GROUP);
         b->program->fused = kernels_build(b->device, "pointwise.cl, reduce.cl and conv.cl, as generated",
-                                          b->code.source, NULL);
+                                          b->code.source, options);
+        free(options);
     }
     free(texts.pointwise);
     free(texts.reduce);
@@ -357,7 +403,7 @@ static bool build(builder *b) {
     program->tensors = gn_calloc((size_t)program->nodes, sizeof(cl_mem));
     program->owned = gn_calloc((size_t)program->nodes, sizeof(bool));
     program->launches = gn_calloc((size_t)(plan->count + plan->commit_count), sizeof(launch));
-    if (!make_arena(b) || !compile_fused(b))
+    if (!fits_device(b) || !make_arena(b) || !compile_fused(b))
         return false;
     for (int s = 0; s < plan->count; s++)
         if (!add_step(b, s))
@@ -365,7 +411,8 @@ static bool build(builder *b) {
     for (int i = 0; i < plan->commit_count; i++)
         if (!add_commit(b, plan->commits[i]))
             return false;
-    program->cost = (program_cost){program->count, plan_arena_bytes(plan), plan->live_bytes};
+    program->cost.launches = program->count;
+    program->cost.live_bytes = plan->live_bytes;
     return true;
 }
 
@@ -393,6 +440,7 @@ void gn_program_free(gn_program *program) {
     if (!program)
         return;
     clFinish(program->device->queue);
+    program->device->arenas -= program->cost.arena_bytes;
     for (int i = 0; i < program->count; i++) {
         launch *l = &program->launches[i];
         if (l->kernel)

@@ -5,7 +5,7 @@
 #include "cli/options.h"
 
 #include "error.h"
-#include "ganc.h"
+#include "models/models.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -77,6 +77,13 @@ const char *nearest_name(const char *word, const char *const *names) {
     }
     // More than two in five letters wrong is another word.
     return nearest != NULL && best * 5 <= (int)strlen(nearest) * 2 + 1 ? nearest : NULL;
+}
+
+void list_models(const char *names[MAX_MODELS + 1]) {
+    int count = 0;
+    for (; all_models[count] != NULL && count < MAX_MODELS; count++)
+        names[count] = all_models[count]->name;
+    names[count] = NULL;
 }
 
 char *list_words(const char *const *words) {

@@ -44,10 +44,14 @@ typedef struct {
 
 // The rows of every command that opens a device, into a const char * and a gn_device_options.
 #define DEVICE_OPTIONS(selector, options)                                                                    \
-    {"device", "D", "Device", "as 'ganc devices' names it: gpu, cpu, amd:0, part of a name, a row's number\n" \
-     "(default: $GANC_DEVICE, else the first GPU, else the first CPU device)", TEXT(&(selector))},           \
+    DEVICE_OPTION(selector),                                                                                 \
     {"class", "C", "Device", "the kernels of a class of device, cpu or gpu (default: the device's)",         \
      CHOICE(&(options).device_class, device_classes)},                                                       \
+    KERNEL_OPTIONS(options)
+#define DEVICE_OPTION(selector)                                                                              \
+    {"device", "D", "Device", "as 'ganc devices' names it: gpu, cpu, amd:0, part of a name, a row's number\n" \
+     "(default: $GANC_DEVICE, else the first GPU, else the first CPU device)", TEXT(&(selector))}
+#define KERNEL_OPTIONS(options)                                                                              \
     {"gemm", "G", "Device", "matrix products by auto, clblast or native (default auto)",                     \
      CHOICE(&(options).gemm, gemm_choices)},                                                                 \
     {"kernels", "DIR", "Device", "read the kernels from DIR/*.cl, rather than those in the program",         \
@@ -88,6 +92,10 @@ int run_error(void);
 // The one of `names` (ends with NULL) that somebody who typed `word` most likely meant; NULL when none is
 // near. An edit distance decides, and a word that begins a name is near to it.
 const char *nearest_name(const char *word, const char *const *names);
+
+// The names of all models, ending with NULL.
+enum { MAX_MODELS = 32 };
+void list_models(const char *names[MAX_MODELS + 1]);
 
 // The words (end with NULL) as "a, b or c". The caller frees.
 char *list_words(const char *const *words);

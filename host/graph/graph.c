@@ -128,6 +128,7 @@ static gn_node *binary(op_kind op, gn_node *a, gn_node *b) {
 
 // The other operand of a neutral one, in the shape of the result.
 static gn_node *in_common_shape(gn_node *kept, gn_node *neutral) {
+    GN_ASSERT(kept->type == neutral->type, "the types of two operands differ");
     return gn_broadcast(kept, common_shape(kept->shape, neutral->shape));
 }
 

@@ -133,8 +133,8 @@ bool node_is_constant(const gn_node *node, double *value);
 gn_node *graph_matmul(gn_node *a, bool transpose_a, gn_node *b, bool transpose_b);
 gn_node *graph_within(gn_node *x, double low, double high);
 
-// x (N, H, W, C) -> columns (N * OH * OW, kernel * kernel * C): a row for each place of the window, which holds
-// the pixels under it, zero outside the image; OH = (H + 2 padding - kernel) / stride + 1.
+// x (N, H, W, C) -> columns (N * OH * OW, kernel * kernel * C): a row for each place of the window, which
+// holds the pixels under it, zero outside the image; OH = (H + 2 padding - kernel) / stride + 1.
 gn_node *graph_im2col(gn_node *x, int kernel, int stride, int padding);
 
 // Its adjoint: columns -> image (N, H, W, C), each pixel the sum of what the columns hold of it.

@@ -1,7 +1,7 @@
 // The planner, in five passes over a copy of the graph:
 //
 //  1. copy_needed  takes what the assignments need, and gives each reader its own copy of what is cheaper to
-//                  compute again than to load (a broadcast, a slope).
+//                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages.
 //  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
 //  3. fuse         joins pointwise nodes to the sums that read them, then to each other.
@@ -70,8 +70,6 @@ static void mark_needed(bool *needed, const gn_graph *graph) {
         needed[i] |= is_writer(node);
         for (int j = 0; j < input_count(node) && needed[i]; j++)
             needed[node->input[j]->id] = true;
-        if (node->op == OP_RECORD) // keeps the rest of the log
-            needed[node->previous->id] = true;
     }
 }
 

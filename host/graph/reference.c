@@ -160,8 +160,8 @@ static void move_patches(const gn_node *node, const double *in, double *out) {
                         }
 }
 
-// Resizes `count` lines of 28 bytes, `step` apart in `in`, to 32 each: a triangle's weights around the place
-// of each pixel, as many as lie on the line, then rounding to a byte.
+// A line of 28 bytes to one of 32, each line's elements a step apart: a triangle's weights around the place of
+// each pixel, as many as lie on the line, then rounding to a byte.
 static void resize_line(const double *in, size_t in_step, double *out, size_t out_step) {
     const double scale = 28.0 / 32;
     for (int x = 0; x < 32; x++) {
@@ -204,7 +204,8 @@ static void draw(const gn_node *node, const double *step, double *out) {
 
 void reference_evaluate(const gn_node *node, const double *const in[MAX_INPUTS], const double *previous,
                         double *out) {
-    gn_shape shape = node->shape, from = node->input[0] ? node->input[0]->shape : shape;
+    int inputs = op_table[node->op].inputs;
+    gn_shape shape = node->shape, from = inputs ? node->input[0]->shape : shape;
     size_t count = gn_shape_count(shape), from_count = gn_shape_count(from);
     size_t width = shape.dims ? (size_t)shape.size[shape.dims - 1] : 1;
     size_t from_width = from.dims ? (size_t)from.size[from.dims - 1] : 1;
@@ -275,7 +276,7 @@ void reference_evaluate(const gn_node *node, const double *const in[MAX_INPUTS],
         break;
     default:
         for (size_t i = 0; i < count; i++)
-            out[i] = pointwise(node, in[0][i], in[1] ? in[1][i] : 0);
+            out[i] = pointwise(node, in[0][i], inputs > 1 ? in[1][i] : 0);
     }
 }
 
@@ -283,7 +284,7 @@ void reference_run(reference *reference) {
     const gn_graph *graph = reference->graph;
     for (int i = 0; i < graph->count; i++) {
         const gn_node *node = graph->nodes[i];
-        const double *in[MAX_INPUTS] = {NULL}, *previous = NULL;
+        const double nothing = 0, *in[MAX_INPUTS] = {&nothing, &nothing, &nothing}, *previous = &nothing;
         for (int j = 0; j < op_table[node->op].inputs; j++)
             in[j] = reference->values[node->input[j]->id];
         if (node->op == OP_VARIABLE)

@@ -2,6 +2,7 @@
 // is never touched.
 #include "io/run_folder.h"
 #include "error.h"
+#include "io/atomic_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -43,8 +44,7 @@ static bool is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-// Makes a folder and its parents, as mkdir -p.
-static bool make_folder(const char *path) {
+bool folder_make(const char *path, const char *option) {
     char *part = gn_strdup(path);
     bool good = true;
     for (char *at = part; good && *at; at++) {
@@ -54,8 +54,9 @@ static bool make_folder(const char *path) {
         char next = at[1];
         at[1] = '\0';
         if (!is_folder(part) && mkdir(part, 0777) != 0 && !(errno == EEXIST && is_folder(part)))
-            good = gn_fail("cannot make the folder %s: %s; choose another --out", path,
-                           errno == EEXIST ? "it, or a part of its path, is a file" : strerror(errno));
+            good =
+                gn_fail("cannot make the folder %s: %s; choose another --%s", path,
+                        errno == EEXIST ? "it, or a part of its path, is a file" : strerror(errno), option);
         at[1] = next;
     }
     free(part);
@@ -108,9 +109,10 @@ static bool refuse_run(const char *dir, const char *images) {
             free(path);
     }
     if (found)
-        gn_fail(
-            "%s holds a run already (%s): --overwrite replaces it, --out DIR keeps it and writes elsewhere",
-            dir, found);
+        gn_fail("%s holds a run already (%s): --resume goes on with it, --overwrite replaces it, --out DIR "
+                "keeps it "
+                "and writes elsewhere",
+                dir, found);
     free(found);
     return !found;
 }
@@ -134,14 +136,36 @@ static bool remove_run(const char *dir, const char *images) {
     return good;
 }
 
+// Is all there that a run writes into?
+static bool make_writable(const char *dir, const char *images) {
+    if (!folder_make(dir, "out") || !folder_make(images, "out"))
+        return false;
+    return (access(dir, W_OK | X_OK) == 0 && access(images, W_OK | X_OK) == 0) ||
+           gn_fail("cannot write in %s: %s; choose another --out", dir, strerror(errno));
+}
+
 bool run_folder_open(const char *dir, bool overwrite) {
     if (!*dir)
         return gn_fail("the folder's name is empty; --out DIR names one");
     char *images = join(dir, "images");
-    bool good = (overwrite ? remove_run(dir, images) : refuse_run(dir, images)) && make_folder(dir) &&
-                make_folder(images);
-    if (good && (access(dir, W_OK | X_OK) != 0 || access(images, W_OK | X_OK) != 0))
-        good = gn_fail("cannot write in %s: %s; choose another --out", dir, strerror(errno));
+    bool good = (overwrite ? remove_run(dir, images) : refuse_run(dir, images)) && make_writable(dir, images);
+    free(images);
+    return good;
+}
+
+bool run_folder_resume(const char *dir, int epoch) {
+    char *images = join(dir, "images");
+    bool good = make_writable(dir, images);
+    DIR *entries = good ? opendir(images) : NULL;
+    for (struct dirent *entry; good && entries && (entry = readdir(entries));) {
+        if (!is_our_grid(entry->d_name) || atoi(entry->d_name + strlen("epoch-")) <= epoch)
+            continue;
+        char *path = join(images, entry->d_name);
+        good = remove_file(path);
+        free(path);
+    }
+    if (entries)
+        closedir(entries);
     free(images);
     return good;
 }
@@ -166,14 +190,24 @@ run_log *run_log_new(const char *dir) {
     return log;
 }
 
-bool run_log_write(run_log *log, json_t *object) {
+// An object as a line of the log at `path`; takes over the reference. The caller frees; NULL on failure.
+static char *log_line(const char *path, json_t *object) {
     // 15 digits: a number that was typed looks as it was typed
     char *json = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(object);
-    if (!json)
-        return gn_fail("cannot write %s: a value of the line is none of JSON's", log->path);
+    if (!json) {
+        gn_fail("cannot write %s: a value of the line is none of JSON's", path);
+        return NULL;
+    }
     char *line = gn_format("%s\n", json);
     free(json);
+    return line;
+}
+
+bool run_log_write(run_log *log, json_t *object) {
+    char *line = log_line(log->path, object);
+    if (!line)
+        return false;
 
     off_t before = lseek(log->descriptor, 0, SEEK_END);
     size_t size = strlen(line), done = 0;
@@ -188,6 +222,61 @@ bool run_log_write(run_log *log, json_t *object) {
     free(line);
     if (!good && done > 0 && before >= 0 && ftruncate(log->descriptor, before) != 0)
         gn_fail_within("its last line is half-written"); // the first error still says why
+    return good;
+}
+
+bool run_log_sync(run_log *log) {
+    // What is no file on a disk, a pipe or /dev/null, has nothing to wait for.
+    return fsync(log->descriptor) == 0 || errno == EINVAL || errno == EROFS ||
+           gn_fail("cannot write %s: %s", log->path, strerror(errno));
+}
+
+json_t *run_log_header(const char *dir) {
+    char *path = run_folder_log_path(dir), *line = NULL;
+    size_t room = 0;
+    json_t *header = NULL;
+    FILE *file = fopen(path, "r");
+    if (file && getline(&line, &room, file) > 0)
+        header = json_loads(line, 0, NULL);
+    if (file)
+        fclose(file);
+    free(line);
+    free(path);
+    if (json_is_object(header) && json_object_get(header, "ganc"))
+        return header;
+    json_decref(header);
+    return NULL;
+}
+
+// Is it the whole line of a step before `step`, other than `skip`?
+static bool line_stays(const char *line, long step, long skip) {
+    json_t *object = json_loads(line, 0, NULL);
+    json_t *of = json_object_get(object, "step");
+    bool stays = strchr(line, '\n') && json_is_integer(of) && json_integer_value(of) < step &&
+                 json_integer_value(of) != skip;
+    json_decref(object);
+    return stays;
+}
+
+bool run_log_rewind(const char *dir, json_t *header, long step, long skip) {
+    char *path = run_folder_log_path(dir), *line = log_line(path, header);
+    atomic_file out;
+    bool good = line && atomic_file_open(&out, path);
+    if (good) {
+        atomic_file_write(&out, line, strlen(line));
+        size_t room = 0;
+        FILE *file = fopen(path, "r");
+        free(line);
+        line = NULL;
+        while (file && getline(&line, &room, file) > 0)
+            if (line_stays(line, step, skip))
+                atomic_file_write(&out, line, strlen(line));
+        if (file)
+            fclose(file);
+        good = atomic_file_commit(&out);
+    }
+    free(line);
+    free(path);
     return good;
 }
 

@@ -3,8 +3,8 @@
 // The trace's images become the data set, in the order recorded; its weights the initial state; its noise
 // and labels the draws of each step. Files keep PyTorch's layouts.
 #include "error.h"
-#include "io/safetensors.h"
 #include "train/session.h"
+#include "train/tensors.h"
 #include "train/train.h"
 
 #include <jansson.h>
@@ -22,8 +22,7 @@ typedef struct {
     int steps, batch;
     float *losses[LOSS_COLUMNS]; // (steps), what we compute
     json_t *torch32_distance;    // by tensor name
-    st_tensor *saved;            // for --save
-    int saved_count;
+    tensor_list saved;           // for --save
     replay_result *result;
 } replay_run;
 
@@ -40,9 +39,7 @@ static bool read_metadata(replay_run *r) {
     const char *name = st_find_metadata(r->file, "model");
     if (!name)
         return gn_fail("%s: its metadata has no 'model': is it a trace?", r->path);
-    for (int i = 0; all_models[i]; i++)
-        if (!strcmp(all_models[i]->name, name))
-            r->session.model = all_models[i];
+    r->session.model = find_model(name);
     if (!r->session.model)
         return gn_fail("%s: a trace of the model '%s', which this ganc does not have; 'ganc models' lists them",
                        r->path, name);
@@ -115,49 +112,13 @@ static bool read_draws(const replay_run *r, trace_draws *draws) {
     return !r->session.model->conditional || read_labels(r, count, draws);
 }
 
-// ---- Weights: between PyTorch's layout and the state's -----------------------------------------------
-
-static bool is_network_variable(const gn_variable *variable) {
-    const char *name = gn_variable_name(variable);
-    bool optimizer = strstr(name, ".adam.") || strstr(name, ".rmsprop.");
-    return !optimizer && (!strncmp(name, "generator.", 10) || !strncmp(name, "discriminator.", 14));
-}
+// ---- The state ---------------------------------------------------------------------------------------
 
 static bool load_variable(replay_run *r, gn_variable *variable, const char *prefix) {
     char *name = gn_format("%s%s", prefix, gn_variable_name(variable));
-    gn_shape shape = gn_variable_file_shape(variable);
-    const st_tensor *tensor = st_need(r->file, name, shape);
+    bool done = tensor_load(r->file, name, r->session.device, variable);
     free(name);
-    if (!tensor)
-        return false;
-    if (gn_variable_type(variable) == GN_I32) {
-        int32_t value;
-        return st_read_i32(tensor, &value) && gn_state_set(r->session.device, variable, &value);
-    }
-    size_t count = gn_shape_count(shape);
-    float *file = gn_calloc(count, sizeof *file), *values = gn_calloc(count, sizeof *values);
-    st_read_f32(tensor, file);
-    gn_variable_from_file(variable, file, values);
-    bool done = gn_state_set(r->session.device, variable, values);
-    free(file);
-    free(values);
     return done;
-}
-
-// The variable as a file has it, an f32 tensor's values or a counter's; the caller frees. NULL on failure.
-static void *fetch_variable(replay_run *r, gn_variable *variable) {
-    size_t count = gn_shape_count(gn_variable_shape(variable));
-    void *values = gn_calloc(count, sizeof(float));
-    if (!gn_state_get(r->session.device, variable, values)) {
-        free(values);
-        return NULL;
-    }
-    if (gn_variable_type(variable) != GN_F32)
-        return values;
-    float *file = gn_calloc(count, sizeof *file);
-    gn_variable_to_file(variable, values, file);
-    free(values);
-    return file;
 }
 
 static bool load_state(replay_run *r) {
@@ -251,24 +212,16 @@ static bool compare_tensor(replay_run *r, const char *name, gn_shape shape, cons
     return true;
 }
 
-// Keeps a tensor for --save; takes over `name` and `values`.
-static void keep(replay_run *r, char *name, st_dtype type, gn_shape shape, void *values) {
-    r->saved = gn_realloc(r->saved, (size_t)(r->saved_count + 1) * sizeof *r->saved);
-    r->saved[r->saved_count++] = st_tensor_of(name, type, shape, values);
-}
-
 static bool compare_state(replay_run *r) {
     gn_state *state = r->session.state;
     for (gn_variable *v = gn_state_next(state, NULL); v; v = gn_state_next(state, v)) {
         if (!is_network_variable(v))
             continue;
-        void *values = fetch_variable(r, v);
-        if (!values)
-            return false;
-        bool counter = gn_variable_type(v) == GN_I32;
         char *name = gn_format("final.%s", gn_variable_name(v));
-        keep(r, name, counter ? ST_I32 : ST_F32, gn_variable_file_shape(v), values);
-        if (!counter && !compare_tensor(r, name, gn_variable_file_shape(v), values))
+        if (!tensor_list_add_variable(&r->saved, name, r->session.device, v))
+            return false;
+        const st_tensor *ours = &r->saved.tensors[r->saved.count - 1];
+        if (ours->dtype == ST_F32 && !compare_tensor(r, name, gn_variable_file_shape(v), ours->data))
             return false;
     }
     return true;
@@ -276,9 +229,10 @@ static bool compare_state(replay_run *r) {
 
 static bool compare_samples(replay_run *r) {
     session *s = &r->session;
-    gn_shape shape = gn_shape_of(4, GRID_IMAGES, 1, 28, 28);
+    int side = s->model->image_side;
+    gn_shape shape = gn_shape_of(4, GRID_IMAGES, 1, side, side);
     float *samples = gn_calloc(gn_shape_count(shape), sizeof *samples);
-    keep(r, gn_strdup("samples"), ST_F32, shape, samples);
+    tensor_list_add(&r->saved, gn_strdup("samples"), ST_F32, shape, samples);
     return gn_program_run(s->grid) && gn_state_get(s->device, s->samples, samples) &&
            compare_tensor(r, "samples", shape, samples);
 }
@@ -289,7 +243,7 @@ static bool train_steps(replay_run *r) {
     session *s = &r->session;
     for (int i = 0; i < LOSS_COLUMNS; i++) {
         r->losses[i] = gn_calloc((size_t)r->steps, sizeof(float));
-        keep(r, gn_strdup(loss_names[i]), ST_F32, gn_shape_of(1, r->steps), r->losses[i]);
+        tensor_list_add(&r->saved, gn_strdup(loss_names[i]), ST_F32, gn_shape_of(1, r->steps), r->losses[i]);
     }
     float rows[LOSS_ROWS][LOSS_COLUMNS];
     for (int step = 0, read = 0; step < r->steps; step++) {
@@ -342,13 +296,9 @@ bool replay(const char *trace, const char *save, const char *device, const gn_de
     }
     if (done && save) {
         st_metadata metadata[] = {{"format", "ganc-replay-1"}, {"model", result->model}};
-        done = safetensors_write(save, r.saved, r.saved_count, metadata, 2);
+        done = safetensors_write(save, r.saved.tensors, r.saved.count, metadata, 2);
     }
-    for (int i = 0; i < r.saved_count; i++) {
-        free((void *)r.saved[i].data);
-        free((void *)r.saved[i].name);
-    }
-    free(r.saved);
+    tensor_list_free(&r.saved);
     json_decref(r.torch32_distance);
     session_free(&r.session);
     safetensors_free(r.file);

@@ -27,6 +27,15 @@ static gn_variable *add_normals(gn_state *state, const char *name, int rows, int
     return variable;
 }
 
+// The images of the given rows as the model takes them: bytes (N, side * side).
+static gn_node *gather_images(gn_graph *graph, gn_variable *images, gn_node *rows, int side) {
+    gn_node *bytes = gn_gather(gn_read(graph, images), rows);
+    int n = gn_node_shape(rows).size[0];
+    if (side != IMAGE_SIDE)
+        bytes = gn_resize(gn_reshape(bytes, gn_shape_of(3, n, IMAGE_SIDE, IMAGE_SIDE)));
+    return gn_reshape(bytes, gn_shape_of(2, n, side * side));
+}
+
 // Bytes to [-1, 1] as torchvision's ToTensor and Normalize(0.5, 0.5), in the same order of operations.
 static gn_node *normalise(gn_node *bytes) {
     gn_graph *graph = gn_node_graph(bytes);
@@ -71,7 +80,7 @@ static gn_graph *build_step(session *s, const step_variables *v, bool generator_
         .generator = network_new(graph, "generator", true),
         .discriminator = network_new(graph, "discriminator", true),
         .generator_turn = generator_turn,
-        .real = normalise(gn_gather(gn_read(graph, v->images), rows)),
+        .real = normalise(gather_images(graph, v->images, rows, s->model->image_side)),
         .labels = gn_gather(gn_read(graph, v->labels), rows),
     };
     if (v->recorded[0]) {
@@ -101,7 +110,7 @@ static gn_graph *build_grid(session *s) {
     gn_node *labels = NULL;
     if (s->model->conditional)
         labels = gn_read(graph, add_labels(s->state, "fixed_labels", NULL, GRID_IMAGES));
-    s->samples = gn_state_add(s->state, "samples", GN_F32, gn_shape_of(2, GRID_IMAGES, IMAGE_PIXELS), NULL);
+    s->samples = gn_state_add(s->state, "samples", GN_F32, gn_shape_of(2, GRID_IMAGES, s->model->image_side * s->model->image_side), NULL);
     gn_assign(graph, s->samples, s->model->sample(&generator, z, labels));
     return graph;
 }

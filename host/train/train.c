@@ -1,8 +1,11 @@
 // The training loop: replays a step's program, reads the losses back now and then, writes the run's folder.
 //
 // The host starts steps and does not wait for them, except to read the losses, which it does a few times a
-// second: often enough for the display, rarely enough not to matter. So the device always has work queued, and
-// never more than half the rows in which it keeps losses.
+// second: often enough for the display, rarely enough not to matter. So the device always has work queued,
+// and never more than half the rows in which it keeps losses.
+//
+// A run goes on from its last checkpoint by being in the state that it was in: nothing below knows whether
+// steps were done by an earlier process, but for the clock and the log, whose later lines are dropped first.
 #include "train/train.h"
 #include "cl/gemm.h"
 #include "cl/program.h"
@@ -10,6 +13,7 @@
 #include "io/image_grid.h"
 #include "io/progress.h"
 #include "io/run_folder.h"
+#include "train/checkpoint.h"
 #include "train/session.h"
 
 #include <math.h>
@@ -22,10 +26,16 @@ typedef struct {
     const train_options *options;
     session session;
     long total;     // steps of the whole run
+    long first;     // steps that earlier processes did
     long done;      // steps started
     long read;      // steps whose losses were read back
     long ahead;     // steps to start before the next reading
-    double start;   // when the second step began
+    double earlier; // seconds of training in earlier processes
+    double start;   // when the second step of this one began
+    double saved;   // when the last checkpoint was written
+    int images;     // in the data set
+    uint64_t data_crc;
+    const char *data_name;
     double last[LOSS_COLUMNS]; // the latest of each kind
     bool said_nan;
     progress *progress;
@@ -40,7 +50,7 @@ static void ask_to_stop(int signal) {
 
 // The first Ctrl-C or SIGTERM ends the run after the step in progress, the second the process at once.
 static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
@@ -53,31 +63,103 @@ static double now(void) {
 
 // ---- The folder --------------------------------------------------------------------------------------
 
-static bool write_header(const run *r, const dataset *data) {
+// The log's first line, of a run that begins.
+static json_t *describe_run(const run *r, const dataset *data) {
     const train_options *o = r->options;
     const hyper_parameters *h = &o->hyper;
     const gn_device *device = r->session.device;
     program_cost cost = program_get_cost(r->session.steps[1]);
-    json_t *line = json_pack("{ss ss ss si sI sI}", "ganc", GANC_VERSION, "model", o->model->name, "data", data->name,
-                             "images", data->count, "seed", (json_int_t)o->seed, "steps", (json_int_t)r->total);
-    json_t *hyper = json_pack("{si si si sf sf sf si sf sf}", "batch", h->batch, "epochs", h->epochs, "z_dim", h->z_dim,
-                              "lr", h->lr, "beta1", h->beta1, "beta2", h->beta2, "n_critic", h->n_critic, "clip",
-                              h->clip, "gp_weight", h->gp_weight);
-    json_t *where = json_pack("{ss ss ss ss ss si sI}", "device", device->info.name, "driver", device->info.driver,
-                              "platform", device->info.platform_name, "class",
-                              device->class == CLASS_CPU ? "cpu" : "gpu", "gemm", gemm_description(device->gemm),
-                              "launches_per_step", cost.launches, "arena_bytes", (json_int_t)cost.arena_bytes);
+    json_t *line =
+        json_pack("{ss ss ss si sI sI}", "ganc", GANC_VERSION, "model", o->model->name, "data", data->name,
+                  "images", data->count, "seed", (json_int_t)o->seed, "steps", (json_int_t)r->total);
+    json_t *hyper = json_pack("{si si si sf sf sf si sf sf}", "batch", h->batch, "epochs", h->epochs, "z_dim",
+                              h->z_dim, "lr", h->lr, "beta1", h->beta1, "beta2", h->beta2, "n_critic",
+                              h->n_critic, "clip", h->clip, "gp_weight", h->gp_weight);
+    json_t *where =
+        json_pack("{ss ss ss ss ss si sI}", "device", device->info.name, "driver", device->info.driver,
+                  "platform", device->info.platform_name, "class", device->class == CLASS_CPU ? "cpu" : "gpu",
+                  "gemm", gemm_description(device->gemm), "launches_per_step", cost.launches, "arena_bytes",
+                  (json_int_t)cost.arena_bytes);
     json_object_update_new(line, hyper);
     json_object_update_new(line, where);
-    return run_log_write(r->log, line);
+    return line;
+}
+
+// That of a run that goes on: what may have changed is its length, and where it computes.
+static json_t *describe_resumed_run(const run *r, const dataset *data, bool moved) {
+    json_t *line = run_log_header(r->options->out);
+    if (!line)
+        return describe_run(r, data);
+    json_object_set_new(line, "steps", json_integer(r->total));
+    json_object_set_new(line, "epochs", json_integer(r->options->hyper.epochs));
+    if (moved) {
+        json_t *moves = json_object_get(line, "continued_on");
+        if (!moves)
+            json_object_set_new(line, "continued_on", moves = json_array());
+        const device_info *device = &r->session.device->info;
+        json_array_append_new(moves, json_pack("{sI ss ss}", "step", (json_int_t)r->done, "device",
+                                               device->name, "driver", device->driver));
+    }
+    return line;
+}
+
+static bool is_due(const session *s, long step, int log_interval) {
+    return step % s->steps_per_epoch % log_interval == 0;
+}
+
+// Writes the checkpoint of the steps done, whose losses must have been read.
+static bool save(run *r) {
+    gn_device *device = r->session.device;
+    char *place = checkpoint_place(device);
+    run_record record = {.options = *r->options,
+                         .images = r->images,
+                         .data_crc = r->data_crc,
+                         .place = place,
+                         .step = (int)r->done,
+                         .seconds = r->earlier + (r->done > r->first ? now() - r->start : 0)};
+    memcpy(record.losses, r->last, sizeof record.losses);
+    record.options.data = r->data_name;
+    bool done = (!r->log || run_log_sync(r->log)) && checkpoint_write(r->options->out, &r->session, &record);
+    free(place);
+    r->saved = now();
+    return done;
+}
+
+static bool begin_folder(run *r, const dataset *data) {
+    const char *out = r->options->out;
+    // The checkpoint first, so that there is none without a run, and no run without one.
+    return run_folder_open(out, r->options->overwrite) && save(r) &&
+           run_log_rewind(out, describe_run(r, data), 0, -1);
+}
+
+// Brings the folder back to where the checkpoint is.
+static bool resume_folder(run *r, const dataset *data) {
+    const run_record *record = checkpoint_record(r->options->resume);
+    char *place = checkpoint_place(r->session.device);
+    bool moved = strcmp(place, record->place) != 0;
+    if (moved)
+        fprintf(stderr, "ganc: the run was on %s, and goes on on %s: its last bits will differ\n",
+                record->place, place);
+    free(place);
+    // The last step of a run is logged, due or not; it may no longer be the last.
+    long last = checkpoint_steps(&record->options, record->images) - 1;
+    bool stays = last == r->total - 1 || is_due(&r->session, last, record->options.log_interval);
+    return run_folder_resume(r->options->out, (int)(r->done / r->session.steps_per_epoch)) &&
+           run_log_rewind(r->options->out, describe_resumed_run(r, data, moved), r->done, stays ? -1 : last);
+}
+
+static bool open_folder(run *r, const dataset *data) {
+    bool done = r->options->resume ? resume_folder(r, data) : begin_folder(r, data);
+    return done && (r->log = run_log_new(r->options->out));
 }
 
 static bool write_grid(run *r, int epoch) {
     session *s = &r->session;
-    float *images = gn_calloc((size_t)GRID_IMAGES * IMAGE_PIXELS, sizeof *images);
+    int side = s->model->image_side;
+    float *images = gn_calloc((size_t)GRID_IMAGES * (size_t)(side * side), sizeof *images);
     char *path = run_folder_grid_path(r->options->out, epoch);
     bool done = gn_program_run(s->grid) && gn_state_get(s->device, s->samples, images) &&
-                image_grid_write(path, images, GRID_IMAGES, 28, 28, GRID_COLUMNS);
+                image_grid_write(path, images, GRID_IMAGES, side, side, GRID_COLUMNS);
     free(path);
     free(images);
     return done;
@@ -107,7 +189,8 @@ static void take_losses(run *r, float rows[LOSS_ROWS][LOSS_COLUMNS], long step) 
         if (!isnan(losses[i]) || i == D_LOSS)
             r->last[i] = (double)losses[i];
     if (!isfinite(r->last[D_LOSS]) && !r->said_nan) {
-        progress_message(r->progress, "ganc: step %ld: the loss is no longer a number; a smaller --lr may help", step);
+        progress_message(r->progress,
+                         "ganc: step %ld: the loss is no longer a number; a smaller --lr may help", step);
         r->said_nan = true;
     }
 }
@@ -118,12 +201,13 @@ static bool read_losses(run *r) {
     if (!gn_state_get(r->session.device, r->session.losses, rows))
         return false;
     double seconds = now() - r->start;
+    long steps = r->done - r->first;
     for (; r->read < r->done; r->read++) {
         take_losses(r, rows, r->read);
-        bool due = r->read % r->session.steps_per_epoch % r->options->log_interval == 0 || r->read == r->total - 1;
+        bool due = is_due(&r->session, r->read, r->options->log_interval) || r->read == r->total - 1;
         // Steps read together ended at about equal distances.
-        double ended = r->done > 1 ? seconds * (double)r->read / (double)(r->done - 1) : 0;
-        if (due && !log_step(r, r->read, ended))
+        double ended = steps > 1 ? seconds * (double)(r->read - r->first) / (double)(steps - 1) : 0;
+        if (due && !log_step(r, r->read, r->earlier + ended))
             return false;
     }
     progress_redraw(r->progress, r->done);
@@ -150,13 +234,18 @@ static bool keep_pace(run *r) {
     long steps = r->done - r->read;
     if (!read_losses(r))
         return false;
-    if (r->done == 1)
+    if (r->done == r->first + 1)
         r->start = now(); // the first step compiled kernels: training alone is timed from here
-    else if (now() - start < 0.25 * (double)r->done / (double)steps && r->ahead < LOSS_ROWS / 2)
+    else if (now() - start < 0.25 * (double)(r->done - r->first) / (double)steps && r->ahead < LOSS_ROWS / 2)
         r->ahead *= 2;
     else if (now() - before > 0.5 && r->ahead > 1)
         r->ahead /= 2;
     return true;
+}
+
+static bool is_checkpoint_due(const run *r) {
+    double minutes = r->options->checkpoint_minutes;
+    return minutes > 0 && now() - r->saved >= 60 * minutes;
 }
 
 static bool run_epoch(run *r, int epoch) {
@@ -169,28 +258,53 @@ static bool run_epoch(run *r, int epoch) {
         r->done++;
         if (!keep_pace(r))
             return false;
+        if (r->done < end && is_checkpoint_due(r) && !(read_losses(r) && save(r)))
+            return false;
     }
-    return read_losses(r) && (r->done < end || write_grid(r, epoch + 1));
+    return read_losses(r) && (r->done < end || write_grid(r, epoch + 1)) && save(r);
 }
 
 static bool run_all(run *r, train_result *result) {
     r->start = now();
     r->ahead = 1;
-    if (!write_grid(r, 0))
+    if (r->done == 0 && !write_grid(r, 0))
         return false;
-    for (int epoch = 0; r->done < r->total && !stop_asked; epoch++)
+    for (int epoch = (int)(r->done / r->session.steps_per_epoch); r->done < r->total && !stop_asked; epoch++)
         if (!run_epoch(r, epoch))
             return false;
-    double seconds = now() - r->start;
+    double seconds = r->earlier + now() - r->start;
     *result = (train_result){.steps = r->done,
                              .seconds = seconds,
                              .images_per_second =
                                  r->done > 1 ? (double)(r->done - 1) * r->options->hyper.batch / seconds : 0,
                              .d_loss = r->last[D_LOSS],
                              .g_loss = r->last[G_LOSS],
-                             .interrupted = stop_asked};
+                             .interrupted = stop_asked && r->done < r->total};
     snprintf(result->device, sizeof result->device, "%s", gn_device_name(r->session.device));
+    if (result->interrupted)
+        progress_message(r->progress,
+                         "ganc: stopped after %ld of %ld steps; to go on: ganc --model %s --out %s --resume",
+                         r->done, r->total, r->options->model->name, r->options->out);
     return true;
+}
+
+// Puts the run to where its checkpoint left it; the session is built and not yet compiled.
+static bool take_up(run *r) {
+    const run_record *record = checkpoint_record(r->options->resume);
+    r->first = r->done = r->read = record->step;
+    r->earlier = record->seconds;
+    memcpy(r->last, record->losses, sizeof r->last);
+    return checkpoint_load(r->options->resume, &r->session);
+}
+
+static bool is_same_data(const run *r, const dataset *data) {
+    const run_record *record = checkpoint_record(r->options->resume);
+    return (r->images == record->images && r->data_crc == record->data_crc) ||
+           gn_fail("%s is a run on %s, %d images with the CRC %08x; %s has %d with %08x: give the --data "
+                   "that it began "
+                   "with",
+                   r->options->out, record->options.data, record->images, (unsigned)record->data_crc,
+                   data->name, r->images, (unsigned)r->data_crc);
 }
 
 static bool prepare(run *r, dataset *data) {
@@ -198,20 +312,39 @@ static bool prepare(run *r, dataset *data) {
     if (!dataset_load(data, o->data, o->seed))
         return false;
     if (o->hyper.batch > data->count)
-        return gn_fail("a batch of %d images is more than the %d of %s: give a smaller --batch", o->hyper.batch,
-                       data->count, data->name);
-    r->session = (session){.model = o->model, .hyper = o->hyper, .device = gn_device_open(o->device, &o->device_options)};
+        return gn_fail("a batch of %d images is more than the %d of %s: give a smaller --batch",
+                       o->hyper.batch, data->count, data->name);
+    r->images = data->count;
+    r->data_crc = checkpoint_data_crc(data);
+    r->data_name = data->name;
+    if (o->resume && !is_same_data(r, data))
+        return false;
+    r->session = (session){
+        .model = o->model, .hyper = o->hyper, .device = gn_device_open(o->device, &o->device_options)};
     if (!r->session.device)
         return false;
     session_graphs graphs = session_build(&r->session, data, o->seed, NULL);
-    r->total = (long)r->session.steps_per_epoch * o->hyper.epochs;
-    if (o->steps && o->steps < r->total)
-        r->total = o->steps;
+    r->total = checkpoint_steps(o, data->count);
     free(data->images); // the state has them
     data->images = NULL;
-    bool done = session_compile(&r->session, &graphs);
+    bool done = (!o->resume || take_up(r)) && session_compile(&r->session, &graphs);
     session_graphs_free(&graphs);
     return done;
+}
+
+// The result of a run that has nothing left to do.
+static void tell_complete(const train_options *options, train_result *result) {
+    const run_record *record = checkpoint_record(options->resume);
+    fprintf(stderr,
+            "ganc: %s is complete, with %d steps; more --epochs, or more --steps within them, go on\n",
+            options->out, record->step);
+    *result = (train_result){.steps = record->step,
+                             .seconds = record->seconds,
+                             .d_loss = record->losses[D_LOSS],
+                             .g_loss = record->losses[G_LOSS]};
+    if (record->seconds > 0)
+        result->images_per_second = (double)(record->step - 1) * options->hyper.batch / record->seconds;
+    snprintf(result->device, sizeof result->device, "%s", record->place);
 }
 
 bool train(const train_options *options, train_result *result) {
@@ -219,16 +352,27 @@ bool train(const train_options *options, train_result *result) {
     dataset data = {0};
     bool done = false;
     stop_asked = 0;
+    if (options->resume) {
+        if (!checkpoint_allows(options->resume, options))
+            return false;
+        const run_record *record = checkpoint_record(options->resume);
+        if (record->step >= checkpoint_steps(options, record->images)) {
+            tell_complete(options, result);
+            return true;
+        }
+    }
     // The folder is touched only when everything else is known to work.
-    if (!prepare(&r, &data) || !run_folder_open(options->out, options->overwrite))
-        goto cleanup;
-    r.log = run_log_new(options->out);
-    if (!r.log || !write_header(&r, &data))
+    if (!prepare(&r, &data))
         goto cleanup;
     catch_signals();
-    r.progress = progress_new((progress_plan){r.total, r.session.steps_per_epoch, options->hyper.epochs, options->hyper.batch});
-    progress_message(r.progress, "%s on %s (%d images), on %s; pictures in %s/images", options->model->name, data.name,
-                     data.count, gn_device_name(r.session.device), options->out);
+    if (!open_folder(&r, &data))
+        goto cleanup;
+    r.progress = progress_new(
+        (progress_plan){r.total, r.session.steps_per_epoch, options->hyper.epochs, options->hyper.batch});
+    progress_message(r.progress, "%s on %s (%d images), on %s; pictures in %s/images", options->model->name,
+                     data.name, data.count, gn_device_name(r.session.device), options->out);
+    if (r.done > 0)
+        progress_message(r.progress, "going on after %ld of %ld steps", r.done, r.total);
     done = run_all(&r, result);
 cleanup:
     progress_free(r.progress);

@@ -9,12 +9,14 @@ typedef struct {
     const model *model;
     hyper_parameters hyper;
     uint64_t seed;
-    long steps;           // stop after so many in all; 0: no limit but the epochs
-    const char *data;     // as --data takes it; NULL: the default
-    const char *out;      // the run's folder
+    long steps;       // stop after so many in all; 0: no limit but the epochs
+    const char *data; // as --data takes it; NULL: the default
+    const char *out;  // the run's folder
     bool overwrite;
-    int log_interval;     // steps between two lines of the log and the terminal
-    const char *device;   // as --device takes it; NULL: the default
+    const struct checkpoint *resume; // go on from here (train/checkpoint.h); NULL: begin
+    double checkpoint_minutes;       // at most so long between two checkpoints; 0: after each epoch only
+    int log_interval;                // steps between two lines of the log and the terminal
+    const char *device;              // as --device takes it; NULL: the default
     gn_device_options device_options;
 } train_options;
 
@@ -24,10 +26,11 @@ typedef struct {
     double seconds; // training alone, after the first step
     double images_per_second;
     double d_loss, g_loss; // of the last step
-    bool interrupted;      // by Ctrl-C or SIGTERM
+    bool interrupted;      // by Ctrl-C or SIGTERM, before the last step
 } train_result;
 
-// Trains; writes the run's folder; shows progress on stderr.
+// Trains; writes the run's folder; shows progress on stderr. A resumed run goes on as if it had never
+// stopped; one that is complete says so and trains nothing. What a result says is of the whole run.
 bool train(const train_options *options, train_result *result);
 
 // What a model costs, for `ganc models`.
@@ -42,10 +45,10 @@ model_cost train_model_cost(const model *model, const hyper_parameters *hyper);
 
 // One compared quantity of a replay.
 typedef struct {
-    char *name;       // "d_loss", "final.generator.model.0.weight", "samples"
-    double distance;  // ours from float64: relative, by 2-norm
-    double torch32;   // PyTorch float32's
-    double ratio;     // of the two, each at least its floor
+    char *name;      // "d_loss", "final.generator.model.0.weight", "samples"
+    double distance; // ours from float64: relative, by 2-norm
+    double torch32;  // PyTorch float32's
+    double ratio;    // of the two, each at least its floor
 } replay_row;
 
 typedef struct {

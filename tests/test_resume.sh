@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# Runs that are stopped and go on, as their users do it: the result is that of the run that never stopped.
+#
+# test_resume.sh GANC: the program to test. Runs are ended by SIGINT, SIGTERM and SIGKILL, each several times at
+# moments that differ from run to run (SEED repeats them), resumed, and compared with an uninterrupted one:
+# weights, grids and log are equal, byte for byte. MODELS="gan dcgan" names the models to stop.
+set -uo pipefail
+
+ganc=$(realpath "$1")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+unset GANC_DEVICE
+seed=${SEED:-$$}
+RANDOM=$seed
+echo "seed $seed"
+
+passed=0 failed=0
+
+check() {
+    if "${@:2}"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $1"
+        tail -n 3 err
+    fi
+}
+
+# The log but for what a clock says.
+timeless() { sed 's/,"seconds".*//' "$1/log.jsonl"; }
+same_log() { [[ $(timeless "$1") == "$(timeless "$2")" ]]; }
+
+# The tensors of a checkpoint: all behind the header, whose length the first eight bytes give.
+tensors() { tail -c +$((9 + $(od -An -t u8 -N 8 "$1"))) "$1" | cksum; }
+same_tensors() { [[ $(tensors "$1/checkpoint.safetensors") == "$(tensors "$2/checkpoint.safetensors")" ]]; }
+
+same_images() { diff -r "$1/images" "$2/images"; }
+
+# compare WHAT RUN WHOLE
+compare() {
+    check "$1: the generator differs" cmp "$2/generator.safetensors" "$3/generator.safetensors"
+    check "$1: the checkpoint's tensors differ" same_tensors "$2" "$3"
+    check "$1: the grids differ" same_images "$2" "$3"
+    check "$1: the log differs" same_log "$2" "$3"
+    check "$1: something half-written is left" test -z "$(find "$2" -name '*.tmp')"
+}
+
+run() {
+    "$ganc" "$@" >out 2>err </dev/null
+    status=$?
+}
+
+# run_until SIGNAL DIR ARGUMENT...: starts `ganc` on the run in DIR and ends it at some moment in the next 0.7 seconds:
+# after the first line of progress or, by SIGKILL, now in a later epoch, now as soon as there is a checkpoint.
+run_until() {
+    : >err
+    env --default-signal=INT "$ganc" "${@:3}" --out "$2" >out 2>err </dev/null &
+    local process=$! line='Epoch' early=0
+    if [[ $1 == KILL ]]; then
+        line='Epoch [1-9]' early=$((RANDOM % 2))
+    fi
+    for ((i = 0; i < 1200; i++)); do
+        grep -q "$line" err && break
+        [[ $early == 1 && -e $2/checkpoint.safetensors ]] && break
+        kill -0 $process 2>>out || break
+        sleep 0.05
+    done
+    sleep "0.$(printf %03d $((RANDOM % 700)))"
+    kill "-$1" $process 2>>err
+    wait $process 2>>err
+    status=$?
+}
+
+# Small, quick to start, and with several epochs: 20 steps each of the 320 digits of the tests.
+images=$(dirname "$(realpath "$0")")/data
+quick=(--data "$images" --batch 16 --gemm native --log-interval 3)
+
+# ---- Signals -------------------------------------------------------------------------------------------
+
+declare -A statuses=([INT]=130 [TERM]=130 [KILL]=137)
+for model in ${MODELS:-gan wgan-gp}; do
+    length=(--epochs 8)
+    run --model "$model" "${quick[@]}" "${length[@]}" --out "$model-whole"
+    check "$model: exit status $status" test "$status" -eq 0
+    for signal in INT TERM KILL; do
+        name=$model-$signal
+        run_until $signal "$name" --model "$model" "${quick[@]}" "${length[@]}"
+        stops=$(($(wc -l <"$name/log.jsonl") - 1))
+        for ((again = 0; again < 2 && status != 0; again++)); do
+            check "$name: exit status $status" test "$status" -eq "${statuses[$signal]}"
+            [[ $signal == KILL ]] || check "$name: it does not say how to go on" \
+                grep -q -- "ganc --model $model --out $name --resume" err
+            run_until $signal "$name" --resume
+            stops="$stops, $(($(wc -l <"$name/log.jsonl") - 1))"
+        done
+        [[ $status -eq 0 ]] || run --resume --out "$name"
+        check "$name: exit status $status" test "$status" -eq 0
+        echo "$name: stopped after about $stops of $(($(wc -l <"$model-whole"/log.jsonl) - 1)) lines of the log"
+        compare "$name" "$name" "$model-whole"
+    done
+done
+
+# ---- Lengths -------------------------------------------------------------------------------------------
+
+run --model cgan "${quick[@]}" --steps 47 --out whole
+run --model cgan "${quick[@]}" --steps 5 --out longer # logs its step 4, which no longer is the last
+run --model cgan --resume --steps 26 --out longer
+check "more steps: exit status $status" test "$status" -eq 0
+run --resume --out longer --steps 47 --log-interval 3 --seed 0
+check "more steps: exit status $status" test "$status" -eq 0
+compare "more steps" longer whole
+
+run --model gan "${quick[@]}" --epochs 1 --out one
+before=$(find one -type f -exec cksum {} + | sort)
+run --resume --out one --json
+check "a complete run: exit status $status" test "$status" -eq 0
+check "a complete run does not say so" grep -q "one is complete" err
+check "a complete run's result is missing" grep -q '"images_per_second"' out
+check "a complete run was changed" test "$before" == "$(find one -type f -exec cksum {} + | sort)"
+run --resume --out one --epochs 2
+run --model gan "${quick[@]}" --epochs 2 --out two
+compare "more epochs" one two
+
+# On other kernels it is another run, which is said.
+run --resume --out one --epochs 3 --class gpu --steps 50
+check "another class: exit status $status" test "$status" -eq 0
+check "another class of kernels is not said" grep -q "goes on on .*class gpu" err
+check "the log does not say it" grep -q '"continued_on":\[{"step":' one/log.jsonl
+
+# ---- By time -------------------------------------------------------------------------------------------
+
+# An epoch of 5,000 steps, and a checkpoint every 60 milliseconds.
+: >err
+"$ganc" --model gan "${quick[@]}" --data synthetic --batch 2 --checkpoint-minutes 0.001 --out timed >out 2>err &
+for ((i = 0; i < 600; i++)); do
+    grep -q 'Batch 3/' err && break
+    sleep 0.05
+done
+sleep 0.5
+kill -KILL $!
+wait $! 2>>err
+run --resume --out timed --steps 1
+check "no checkpoint was written within an epoch" grep -q "timed is complete, with [0-9]* steps" err
+
+# ---- What is refused -----------------------------------------------------------------------------------
+
+# refuses STATUS TEXT ARGUMENT...
+refuses() {
+    run "${@:3}"
+    check "exit status $status, not $1: ganc ${*:3}" test "$status" -eq "$1"
+    check "not one line with '$2': ganc ${*:3}" grep -qF -- "$2" err
+    check "more than one line: ganc ${*:3}" test "$(wc -l <err)" -eq 1
+}
+before=$(find two -type f -exec cksum {} + | sort)
+refuses 2 "--resume which run?" --resume
+refuses 2 "give one of them" --resume --overwrite --out two
+refuses 1 "--batch 16; --batch 32 contradicts" --resume --out two --epochs 3 --batch 32
+refuses 1 "--model gan; --model wgan contradicts" --resume --out two --epochs 3 --model wgan
+refuses 1 "--seed 0; --seed 1 contradicts" --resume --out two --epochs 3 --seed 1
+refuses 1 "give the --data that it began with" --resume --out two --epochs 3 --data synthetic
+refuses 1 "nowhere holds no run" --resume --out nowhere
+refuses 1 "runs/gan holds no run" --resume --model gan
+mkdir broken
+head -c 100000 two/checkpoint.safetensors >broken/checkpoint.safetensors
+refuses 1 "broken/checkpoint.safetensors" --resume --out broken
+cp two/generator.safetensors broken/checkpoint.safetensors
+refuses 1 "is no checkpoint" --resume --out broken
+refuses 1 "--resume goes on with it" --model gan "${quick[@]}" --out two
+check "a refused run was changed" test "$before" == "$(find two -type f -exec cksum {} + | sort)"
+
+echo "$passed passed, $failed failed"
+[[ $failed -eq 0 ]]
