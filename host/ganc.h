@@ -57,7 +57,8 @@ void gn_state_free(gn_state *state);
 
 // Adds a variable. `initial` holds gn_shape_count(shape) values in row-major order, copied; NULL for zeros.
 // The name must be new in this state.
-gn_variable *gn_state_add(gn_state *state, const char *name, gn_type type, gn_shape shape, const void *initial);
+gn_variable *gn_state_add(gn_state *state, const char *name, gn_type type, gn_shape shape,
+                          const void *initial);
 gn_variable *gn_state_find(const gn_state *state, const char *name); // NULL where there is none
 uint64_t gn_state_seed(const gn_state *state);
 
@@ -105,8 +106,8 @@ gn_node *gn_read(gn_graph *graph, gn_variable *variable);
 // Gradients do not pass through an assignment, as they do not through torch's optimisers.
 gn_node *gn_assign(gn_graph *graph, gn_variable *variable, gn_node *value);
 
-gn_node *gn_constant(gn_graph *graph, double value);    // f32 scalar
-gn_node *gn_constant_int(gn_graph *graph, int value);   // i32 scalar
+gn_node *gn_constant(gn_graph *graph, double value);  // f32 scalar
+gn_node *gn_constant_int(gn_graph *graph, int value); // i32 scalar
 
 // Arithmetic, element by element. Two shapes broadcast as in NumPy: aligned at the right, 1 stretches.
 gn_node *gn_add(gn_node *a, gn_node *b); // f32 or i32, both the same
@@ -123,16 +124,16 @@ gn_node *gn_expm1(gn_node *x);
 gn_node *gn_log(gn_node *x);
 gn_node *gn_tanh(gn_node *x);
 gn_node *gn_sigmoid(gn_node *x);
-gn_node *gn_leaky_relu(gn_node *x, double slope);            // x > 0 ? x : slope * x
+gn_node *gn_leaky_relu(gn_node *x, double slope); // x > 0 ? x : slope * x
 gn_node *gn_clamp(gn_node *x, double low, double high);
-gn_node *gn_to_f32(gn_node *x);                              // from i32 or u8
+gn_node *gn_to_f32(gn_node *x); // from i32 or u8
 
 // Shapes.
 gn_node *gn_reshape(gn_node *x, gn_shape shape);
 gn_node *gn_broadcast(gn_node *x, gn_shape shape);
-gn_node *gn_slice(gn_node *x, int first, int count);         // of the last axis
-gn_node *gn_pad(gn_node *x, int before, int after);          // zeros around the last axis
-gn_node *gn_concat(gn_node *a, gn_node *b);                  // along the last axis
+gn_node *gn_slice(gn_node *x, int first, int count); // of the last axis
+gn_node *gn_pad(gn_node *x, int before, int after);  // zeros around the last axis
+gn_node *gn_concat(gn_node *a, gn_node *b);          // along the last axis
 
 // Reductions. gn_sum_to adds up what a broadcast from `shape` would have stretched; gn_sum_axis keeps the
 // axis with size 1; gn_mean is over everything and gives a scalar.

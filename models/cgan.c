@@ -34,7 +34,8 @@ const model cgan = {
     .networks = "gan's, with ten more inputs each for the class",
     .conditional = true,
     .image_side = IMAGE_SIDE,
-    .defaults = {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .n_critic = 1},
+    .defaults =
+        {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .n_critic = 1},
     .train = train,
     .sample = generator,
 };

@@ -62,7 +62,8 @@ const model dcgan = {
     .networks =
         "dense 100-4096, transposed convolutions to 128, 64, 1 channels; convolutions to 16, 32, 64, 128",
     .image_side = SIDE,
-    .defaults = {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .n_critic = 1},
+    .defaults =
+        {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .n_critic = 1},
     .train = train,
     .sample = sample,
 };

@@ -36,7 +36,8 @@ const model gan = {
     .paper = "Goodfellow et al. 2014, arXiv:1406.2661",
     .networks = "dense 100-128-256-512-784 with batch norm; dense 784-512-256-1",
     .image_side = IMAGE_SIDE,
-    .defaults = {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .n_critic = 1},
+    .defaults =
+        {.batch = 64, .epochs = 200, .z_dim = 100, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .n_critic = 1},
     .train = train,
     .sample = sample,
 };

@@ -15,7 +15,8 @@ const model *find_model(const char *name) {
 
 void update_by_adam(training_step *s, network *net, gn_node *loss) {
     char *name = gn_format("%s.adam", net->name);
-    gn_adam(s->graph, name, net->parameters, net->parameter_count, loss, s->hyper.lr, s->hyper.beta1, s->hyper.beta2);
+    gn_adam(s->graph, name, net->parameters, net->parameter_count, loss, s->hyper.lr, s->hyper.beta1,
+            s->hyper.beta2);
     free(name);
 }
 

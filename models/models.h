@@ -24,17 +24,17 @@ typedef struct {
     gn_graph *graph;
     hyper_parameters hyper;
     network generator, discriminator;
-    bool generator_turn;  // is the generator updated in this step?
-    gn_node *real;        // (batch, image_side * image_side), in [-1, 1]
-    gn_node *labels;      // i32 (batch): the classes of `real`
-    gn_node *z;           // (batch, z_dim)
-    gn_node *fake_labels; // i32 (batch): the classes to generate
-    gn_node *alpha;       // (batch, 1): shares in [0, 1)
+    bool generator_turn;           // is the generator updated in this step?
+    gn_node *real;                 // (batch, image_side * image_side), in [-1, 1]
+    gn_node *labels;               // i32 (batch): the classes of `real`
+    gn_node *z;                    // (batch, z_dim)
+    gn_node *fake_labels;          // i32 (batch): the classes to generate
+    gn_node *alpha;                // (batch, 1): shares in [0, 1)
     gn_node *d_loss, *g_loss, *gp; // scalars, set by the model; NULL where the step has none
 } training_step;
 
 typedef struct {
-    const char *name;     // as --model takes it
+    const char *name; // as --model takes it
     const char *title;
     const char *paper;    // authors, year, where
     const char *networks; // one line: what the two networks are
@@ -43,7 +43,8 @@ typedef struct {
     hyper_parameters defaults;
     // Adds one training step: losses, gradients, updates.
     void (*train)(training_step *step);
-    // The generator's images (N, image_side * image_side) in [-1, 1] for noise z (N, z_dim) and, where conditional, labels i32 (N).
+    // The generator's images (N, image_side * image_side) in [-1, 1] for noise z (N, z_dim) and, where
+    // conditional, labels i32 (N).
     gn_node *(*sample)(network *generator, gn_node *z, gn_node *labels);
 } model;
 

@@ -3,8 +3,8 @@
 //     the critic D maximises   E D(x) - E D(G(z))    over functions with a bounded slope
 //     the generator maximises  E D(G(z))
 //
-// The slope is bounded by clipping each of the critic's weights after each update. The generator is updated in
-// every fifth step, on the same fakes. RMSprop: momentum made the critic unstable.
+// The slope is bounded by clipping each of the critic's weights after each update. The generator is updated
+// in every fifth step, on the same fakes. RMSprop: momentum made the critic unstable.
 #include "models/mlp.h"
 
 static void clip(training_step *s, const network *net) {

@@ -13,8 +13,8 @@ static gn_node *gradient_penalty(training_step *s, gn_node *fake) {
     gn_node *x_hat = gn_add(gn_mul(s->alpha, s->real), gn_mul(gn_sub(one, s->alpha), fake));
     gn_node *score = mlp_discriminator(&s->discriminator, x_hat);
     gn_node *slope;
-    gn_grad(gn_sum_to(score, gn_shape_of(0)), &x_hat, 1, &slope);    // (N, 784)
-    gn_node *norm = gn_sqrt(gn_sum_axis(gn_square(slope), 1));       // (N, 1)
+    gn_grad(gn_sum_to(score, gn_shape_of(0)), &x_hat, 1, &slope); // (N, 784)
+    gn_node *norm = gn_sqrt(gn_sum_axis(gn_square(slope), 1));    // (N, 1)
     return gn_mean(gn_square(gn_sub(norm, one)));
 }
 

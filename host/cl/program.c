@@ -402,7 +402,7 @@ static bool build(builder *b) {
     program->nodes = plan->graph->count;
     program->tensors = gn_calloc((size_t)program->nodes, sizeof(cl_mem));
     program->owned = gn_calloc((size_t)program->nodes, sizeof(bool));
-    program->launches = gn_calloc((size_t)(plan->count + plan->commit_count), sizeof(launch));
+    program->launches = gn_calloc((size_t)plan->count + (size_t)plan->commit_count, sizeof(launch));
     if (!fits_device(b) || !make_arena(b) || !compile_fused(b))
         return false;
     for (int s = 0; s < plan->count; s++)

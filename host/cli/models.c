@@ -13,8 +13,8 @@ static void print_model(const model *m, const model_cost *cost) {
     printf("  weights   %ld generator + %ld discriminator\n", cost->generator_parameters,
            cost->discriminator_parameters);
     printf("  a step    %.0f MFLOP for %d images\n", cost->flops_per_step / 1e6, d->batch);
-    printf("  defaults  --batch %d --epochs %d --z-dim %d --lr %g --n-critic %d", d->batch, d->epochs, d->z_dim, d->lr,
-           d->n_critic);
+    printf("  defaults  --batch %d --epochs %d --z-dim %d --lr %g --n-critic %d", d->batch, d->epochs,
+           d->z_dim, d->lr, d->n_critic);
     if (d->beta1 > 0)
         printf(" --beta1 %g --beta2 %g", d->beta1, d->beta2);
     if (d->clip > 0)
@@ -28,9 +28,9 @@ static json_t *describe_model(const model *m, const model_cost *cost) {
     const hyper_parameters *d = &m->defaults;
     json_t *parameters = json_pack("{sI sI}", "generator", (json_int_t)cost->generator_parameters,
                                    "discriminator", (json_int_t)cost->discriminator_parameters);
-    json_t *defaults = json_pack("{si si si sf si sf sf sf sf}", "batch", d->batch, "epochs", d->epochs, "z_dim",
-                                 d->z_dim, "lr", d->lr, "n_critic", d->n_critic, "beta1", d->beta1, "beta2", d->beta2,
-                                 "clip", d->clip, "gp_weight", d->gp_weight);
+    json_t *defaults = json_pack("{si si si sf si sf sf sf sf}", "batch", d->batch, "epochs", d->epochs,
+                                 "z_dim", d->z_dim, "lr", d->lr, "n_critic", d->n_critic, "beta1", d->beta1,
+                                 "beta2", d->beta2, "clip", d->clip, "gp_weight", d->gp_weight);
     return json_pack("{ss ss ss ss so so so}", "name", m->name, "title", m->title, "paper", m->paper,
                      "networks", m->networks, "parameters", parameters, "mflop_per_step",
                      json_number(cost->flops_per_step / 1e6), "defaults", defaults);

@@ -1,7 +1,8 @@
 // Parses a command's arguments by its table of options; see options.h.
 //
-// getopt_long() takes the words apart (rather than argp, which has its own mind about help and exit statuses);
-// here is what it leaves open: numbers and their ranges, and what an unknown option was likely meant to be.
+// getopt_long() takes the words apart (rather than argp, which has its own mind about help and exit
+// statuses); here is what it leaves open: numbers and their ranges, and what an unknown option was likely
+// meant to be.
 #include "cli/options.h"
 
 #include "error.h"
@@ -251,8 +252,8 @@ static int take_option(const command_syntax *syntax, int code, char **argv) {
         return 0;
     }
     if (code == '?' && optopt >= FIRST_OPTION)
-        return usage_error("--%s takes no value; '%s' gives it one", syntax->options[optopt - FIRST_OPTION].name,
-                           word);
+        return usage_error("--%s takes no value; '%s' gives it one",
+                           syntax->options[optopt - FIRST_OPTION].name, word);
     if (code == '?') {
         // Of "-batch" getopt_long() has taken the first letter only.
         const char *next = argv[optind];
@@ -288,7 +289,8 @@ int options_parse(const command_syntax *syntax, int argc, char **argv, const cha
     }
     int operands = argc - optind, allowed = syntax->operand != NULL;
     if (operands > allowed)
-        return usage_error("unexpected argument '%s'; see 'ganc %s --help'", argv[optind + allowed], syntax->name);
+        return usage_error("unexpected argument '%s'; see 'ganc %s --help'", argv[optind + allowed],
+                           syntax->name);
     if (operands < allowed)
         return usage_error("a %s is missing; see 'ganc %s --help'", syntax->operand, syntax->name);
     if (operand != NULL)

@@ -79,9 +79,9 @@ struct gn_node {
     gn_node *input[MAX_INPUTS];
     double number[2];
     int integer[3];
-    char *stream;           // random operations: the stream's name; the node owns it
-    gn_variable *variable;  // OP_VARIABLE, OP_ASSIGN, OP_RECORD
-    gn_node *previous;      // OP_ASSIGN, OP_RECORD: the version that this one replaces
+    char *stream;          // random operations: the stream's name; the node owns it
+    gn_variable *variable; // OP_VARIABLE, OP_ASSIGN, OP_RECORD
+    gn_node *previous;     // OP_ASSIGN, OP_RECORD: the version that this one replaces
 };
 
 struct gn_graph {
@@ -110,8 +110,8 @@ typedef struct {
     int numbers; // how many of number[] it uses
     // Checks the inputs, and sets the node's type and shape where the constructor did not.
     void (*infer)(gn_node *node);
-    // Given the gradient g of node, stores the gradient of each input, or leaves NULL for zero. Where there is
-    // no rule the gradient is zero, and `zero` says why.
+    // Given the gradient g of node, stores the gradient of each input, or leaves NULL for zero. Where there
+    // is no rule the gradient is zero, and `zero` says why.
     void (*gradient)(gn_node *node, gn_node *g, gn_node **gradients);
     const char *zero;
     // What computing the node needs: floating-point operations, and bytes from and to memory if it is alone.

@@ -43,8 +43,8 @@ static gn_node *bias_correction(gn_node *t, double decay) {
     return decay == 0 ? gn_constant(t->graph, 1) : gn_neg(gn_expm1(gn_scale(t, log(decay))));
 }
 
-void gn_adam(gn_graph *graph, const char *name, gn_variable *const *variables, int count, gn_node *loss, double lr,
-             double beta1, double beta2) {
+void gn_adam(gn_graph *graph, const char *name, gn_variable *const *variables, int count, gn_node *loss,
+             double lr, double beta1, double beta2) {
     const double eps = 1e-8;
     gn_node **g = gradients_of(graph, variables, count, loss);
 

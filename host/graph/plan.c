@@ -121,7 +121,8 @@ static gn_node *copy_sum(const planner *p, const gn_node *sum) {
     int parts = p->options.split ? sum_parts(loops) : 1;
     if (parts == 1)
         return new_sum(sum->input[0], sum->shape);
-    gn_node *cut = gn_reshape(sum->input[0], gn_shape_of(4, loops.outer, parts, loops.run / parts, loops.inner));
+    gn_node *cut =
+        gn_reshape(sum->input[0], gn_shape_of(4, loops.outer, parts, loops.run / parts, loops.inner));
     gn_node *partial = new_sum(cut, gn_shape_of(4, loops.outer, parts, 1, loops.inner));
     return gn_reshape(new_sum(partial, gn_shape_of(4, loops.outer, 1, 1, loops.inner)), sum->shape);
 }

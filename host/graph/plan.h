@@ -34,7 +34,7 @@ typedef struct {
 } placement;
 
 typedef struct {
-    gn_graph *graph; // a rewritten copy of what the assignments need
+    gn_graph *graph;  // a rewritten copy of what the assignments need
     plan_step *steps; // in order of execution
     int count;
     placement *places; // of each node, by id

@@ -160,8 +160,8 @@ static void move_patches(const gn_node *node, const double *in, double *out) {
                         }
 }
 
-// A line of 28 bytes to one of 32, each line's elements a step apart: a triangle's weights around the place of
-// each pixel, as many as lie on the line, then rounding to a byte.
+// A line of 28 bytes to one of 32, each line's elements a step apart: a triangle's weights around the place
+// of each pixel, as many as lie on the line, then rounding to a byte.
 static void resize_line(const double *in, size_t in_step, double *out, size_t out_step) {
     const double scale = 28.0 / 32;
     for (int x = 0; x < 32; x++) {

@@ -83,7 +83,8 @@ void gn_state_free(gn_state *state) {
     free(state);
 }
 
-gn_variable *gn_state_add(gn_state *state, const char *name, gn_type type, gn_shape shape, const void *initial) {
+gn_variable *gn_state_add(gn_state *state, const char *name, gn_type type, gn_shape shape,
+                          const void *initial) {
     GN_ASSERT(!gn_state_find(state, name), "two variables are called '%s'", name);
     gn_variable *v = gn_calloc(1, sizeof *v);
     *v = (gn_variable){.state = state, .name = gn_strdup(name), .type = type, .shape = shape};

@@ -191,7 +191,8 @@ static float *draw_noise(const generate_options *o, const generated *result) {
     gn_draw_normal(o->seed, "fixed_z", 0, from, rows * z_dim);
     gn_draw_normal(o->seed, "fixed_z", 1, to, rows * z_dim);
     for (size_t i = 0; i < (size_t)result->count; i++) {
-        double t = o->frames > 1 ? (double)(i / rows) / (o->frames - 1) : 0;
+        size_t frame = i / rows;
+        double t = o->frames > 1 ? (double)frame / (o->frames - 1) : 0;
         size_t row = i % rows * z_dim;
         interpolate(from + row, to + row, t, result->z_dim, noise + i * z_dim);
     }

@@ -41,12 +41,14 @@ static bool read_metadata(replay_run *r) {
         return gn_fail("%s: its metadata has no 'model': is it a trace?", r->path);
     r->session.model = find_model(name);
     if (!r->session.model)
-        return gn_fail("%s: a trace of the model '%s', which this ganc does not have; 'ganc models' lists them",
-                       r->path, name);
+        return gn_fail(
+            "%s: a trace of the model '%s', which this ganc does not have; 'ganc models' lists them", r->path,
+            name);
     if (!read_number(r, "steps", &r->steps) || !read_number(r, "batch", &r->batch))
         return false;
     if (r->batch < 2)
-        return gn_fail("%s: batch 1; batch norm has no variance then, so that nothing can be trained", r->path);
+        return gn_fail("%s: batch 1; batch norm has no variance then, so that nothing can be trained",
+                       r->path);
     const char *distances = st_find_metadata(r->file, "torch32_distance");
     json_error_t error;
     r->torch32_distance = distances ? json_loads(distances, 0, &error) : NULL;
@@ -74,7 +76,8 @@ static bool read_i32(const replay_run *r, const char *name, int count, int32_t *
         return false;
     for (int i = 0; i < count; i++)
         if (out[i] < 0 || out[i] >= IMAGE_CLASSES)
-            return gn_fail("%s: '%s' has the label %d at %d; labels go from 0 to 9", r->path, name, out[i], i);
+            return gn_fail("%s: '%s' has the label %d at %d; labels go from 0 to 9", r->path, name, out[i],
+                           i);
     return true;
 }
 
@@ -176,7 +179,8 @@ static bool compare_losses(replay_run *r) {
     for (int i = 0; i < LOSS_COLUMNS && done; i++) {
         if (i == GP && r->session.hyper.gp_weight == 0)
             continue;
-        char *expect_name = gn_format("expect.%s", loss_names[i]), *torch_name = gn_format("torch32.%s", loss_names[i]);
+        char *expect_name = gn_format("expect.%s", loss_names[i]),
+             *torch_name = gn_format("torch32.%s", loss_names[i]);
         const st_tensor *e = st_need(r->file, expect_name, shape);
         const st_tensor *t = e ? st_need(r->file, torch_name, shape) : NULL;
         done = t != NULL;
@@ -287,8 +291,8 @@ bool replay(const char *trace, const char *save, const char *device, const gn_de
             replay_result *result) {
     *result = (replay_result){.count = 0};
     replay_run r = {.path = trace, .result = result};
-    bool done = prepare(&r, device, device_options) && train_steps(&r) && compare_losses(&r) && compare_state(&r) &&
-                compare_samples(&r);
+    bool done = prepare(&r, device, device_options) && train_steps(&r) && compare_losses(&r) &&
+                compare_state(&r) && compare_samples(&r);
     if (done) {
         result->model = gn_strdup(r.session.model->name);
         result->steps = r.steps;

@@ -56,7 +56,8 @@ static step_variables add_variables(session *s, const dataset *data, const recor
     s->losses = gn_state_add(state, "losses", GN_F32, gn_shape_of(2, LOSS_ROWS, LOSS_COLUMNS), NULL);
     step_variables v = {
         .step = gn_state_add(state, "step", GN_I32, (gn_shape){0}, NULL),
-        .images = gn_state_add(state, "data.images", GN_U8, gn_shape_of(2, count, IMAGE_PIXELS), data->images),
+        .images =
+            gn_state_add(state, "data.images", GN_U8, gn_shape_of(2, count, IMAGE_PIXELS), data->images),
         .labels = add_labels(state, "data.labels", data->labels, count),
     };
     if (recorded) {
@@ -110,7 +111,8 @@ static gn_graph *build_grid(session *s) {
     gn_node *labels = NULL;
     if (s->model->conditional)
         labels = gn_read(graph, add_labels(s->state, "fixed_labels", NULL, GRID_IMAGES));
-    s->samples = gn_state_add(s->state, "samples", GN_F32, gn_shape_of(2, GRID_IMAGES, s->model->image_side * s->model->image_side), NULL);
+    s->samples = gn_state_add(s->state, "samples", GN_F32,
+                              gn_shape_of(2, GRID_IMAGES, s->model->image_side * s->model->image_side), NULL);
     gn_assign(graph, s->samples, s->model->sample(&generator, z, labels));
     return graph;
 }
@@ -120,7 +122,8 @@ session_graphs session_build(session *s, const dataset *data, uint64_t seed, con
     s->state = gn_state_new(seed);
     s->steps_per_epoch = data->count / s->hyper.batch;
     step_variables v = add_variables(s, data, recorded);
-    graphs.steps[1] = build_step(s, &v, true, &graphs); // this one first: it names the parameters of both networks
+    graphs.steps[1] =
+        build_step(s, &v, true, &graphs); // this one first: it names the parameters of both networks
     if (s->hyper.n_critic > 1) {
         session_graphs critic_only;
         graphs.steps[0] = build_step(s, &v, false, &critic_only);
@@ -150,7 +153,8 @@ bool session_run_step(session *s, long step) {
     return gn_program_run(s->steps[is_generator_turn(s, step)]);
 }
 
-void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step, float losses[LOSS_COLUMNS]) {
+void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step,
+                    float losses[LOSS_COLUMNS]) {
     const float *row = rows[step % LOSS_ROWS];
     losses[D_LOSS] = row[D_LOSS];
     losses[G_LOSS] = is_generator_turn(s, step) ? row[G_LOSS] : NAN;

@@ -24,7 +24,8 @@ typedef struct {
     gn_variable *order;   // i32 (images): the order in which this epoch takes them
     gn_variable *losses;  // f32 (LOSS_ROWS, LOSS_COLUMNS): of step s in row s mod LOSS_ROWS
     gn_variable *samples; // f32 (GRID_IMAGES, image_side * image_side): the last grid
-    gn_program *steps[2]; // one that leaves the generator alone (NULL where n_critic is 1), one that updates it
+    gn_program
+        *steps[2]; // one that leaves the generator alone (NULL where n_critic is 1), one that updates it
     gn_program *grid;
 } session;
 
@@ -53,7 +54,8 @@ bool session_compile(session *s, session_graphs *graphs);
 bool session_run_step(session *s, long step);
 
 // Picks the losses of a step out of the device's rows; not a number where the step has no such loss.
-void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step, float losses[LOSS_COLUMNS]);
+void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step,
+                    float losses[LOSS_COLUMNS]);
 
 // Frees all that a session has, the device too.
 void session_free(session *s);
