@@ -45,7 +45,7 @@ use_only() {
 
 suites() {
     local suite
-    for suite in test_conv test_random test_operations test_training test_gemm; do
+    for suite in test_random test_public test_operations test_training test_gemm; do
         [[ ! -x $build/tests/$suite ]] || try "$suite" "$build/tests/$suite"
     done
 }
