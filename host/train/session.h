@@ -24,9 +24,8 @@ typedef struct {
     gn_variable *order;   // i32 (images): the order in which this epoch takes them
     gn_variable *losses;  // f32 (LOSS_ROWS, LOSS_COLUMNS): of step s in row s mod LOSS_ROWS
     gn_variable *samples; // f32 (GRID_IMAGES, image_side * image_side): the last grid
-    gn_program
-        *steps[2]; // one that leaves the generator alone (NULL where n_critic is 1), one that updates it
-    gn_program *grid;
+    // Steps without and with an update of the generator, the first NULL where n_critic is 1; the sample grid.
+    gn_program *steps[2], *grid;
 } session;
 
 // Where a step's draws come from: random streams, or, in a replay, tensors with one row an image, in the
