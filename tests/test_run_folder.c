@@ -1,5 +1,6 @@
 // A run's folder and its log: a run is never lost unasked, other files never at all, and what cannot be
 // written is said in one line.
+#include "io/json.h"
 #include "io/run_folder.h"
 #include "scratch.h"
 
@@ -114,12 +115,12 @@ START_TEST(test_log) {
     ck_assert(run_folder_open(dir, false));
     run_log *log = run_log_new(dir);
     ck_assert_msg(log != NULL, "%s", gn_error());
-    ck_assert(run_log_write(
-        log, json_pack("{s:i, s:o, s:f}", "step", 1, "d_loss", run_log_number(0.5), "lr", 2e-4)));
+    ck_assert(
+        run_log_write(log, json_pack("{s:i, s:o, s:f}", "step", 1, "d_loss", json_number(0.5), "lr", 2e-4)));
     const char *path = in_scratch("log/log.jsonl");
     assert_holds(path, "{\"step\":1,\"d_loss\":0.5,\"lr\":0.0002}\n"); // while the log is open still
-    ck_assert(run_log_write(
-        log, json_pack("{s:s, s:o}", "text", "two\nlines", "g_loss", run_log_number(0.0 / 0.0))));
+    ck_assert(
+        run_log_write(log, json_pack("{s:s, s:o}", "text", "two\nlines", "g_loss", json_number(0.0 / 0.0))));
     ck_assert(!run_log_write(log, NULL)); // json_pack's answer to what it cannot pack
     assert_error(path, "cannot write");
     ck_assert(run_log_free(log));

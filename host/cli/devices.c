@@ -3,9 +3,9 @@
 // The row numbers and selectors are what --device takes. Finding devices is left to host/cl/.
 #include "cl/device.h"
 #include "cli/cli.h"
-#include "cli/json.h"
 #include "cli/options.h"
 #include "error.h"
+#include "io/json.h"
 
 #include <string.h>
 

@@ -2,10 +2,10 @@
 // are the files.
 #include "train/generate.h"
 #include "cli/cli.h"
-#include "cli/json.h"
 #include "cli/options.h"
 #include "error.h"
 #include "io/image_grid.h"
+#include "io/json.h"
 #include "io/npy.h"
 #include "io/run_folder.h"
 

@@ -1,8 +1,8 @@
 // `ganc models`: what there is to train, and what a step of it costs.
 #include "cli/cli.h"
-#include "cli/json.h"
 #include "cli/options.h"
 #include "error.h"
+#include "io/json.h"
 #include "train/train.h"
 
 static void print_model(const model *m, const model_cost *cost) {

@@ -1,9 +1,9 @@
 // `ganc replay`: a recorded PyTorch run, repeated and compared. The repeating and comparing is replay()'s;
 // here are the table and the verdict.
 #include "cli/cli.h"
-#include "cli/json.h"
 #include "cli/options.h"
 #include "error.h"
+#include "io/json.h"
 #include "train/train.h"
 
 #include <string.h>

@@ -2,9 +2,9 @@
 // progress and the run's folder are train()'s.
 #include "train/train.h"
 #include "cli/cli.h"
-#include "cli/json.h"
 #include "cli/options.h"
 #include "error.h"
+#include "io/json.h"
 #include "train/checkpoint.h"
 
 #include <limits.h>

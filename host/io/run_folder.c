@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -278,10 +277,6 @@ bool run_log_rewind(const char *dir, json_t *header, long step, long skip) {
     free(line);
     free(path);
     return good;
-}
-
-json_t *run_log_number(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
 }
 
 bool run_log_free(run_log *log) {

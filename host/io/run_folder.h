@@ -49,9 +49,6 @@ json_t *run_log_header(const char *dir);
 // file is replaced whole or not at all; it need not exist.
 bool run_log_rewind(const char *dir, json_t *header, long step, long skip);
 
-// A number for such a line: null where it is not finite, which JSON cannot say.
-json_t *run_log_number(double value);
-
 // Closes and frees. False where what was written could not be kept. NULL is fine.
 bool run_log_free(run_log *log);
 

@@ -11,6 +11,7 @@
 #include "cl/program.h"
 #include "error.h"
 #include "io/image_grid.h"
+#include "io/json.h"
 #include "io/progress.h"
 #include "io/run_folder.h"
 #include "train/checkpoint.h"
@@ -70,8 +71,8 @@ static json_t *describe_run(const run *r, const dataset *data) {
     const gn_device *device = r->session.device;
     program_cost cost = program_get_cost(r->session.steps[1]);
     json_t *line =
-        json_pack("{ss ss ss si sI sI}", "ganc", GANC_VERSION, "model", o->model->name, "data", data->name,
-                  "images", data->count, "seed", (json_int_t)o->seed, "steps", (json_int_t)r->total);
+        json_pack("{ss ss ss si so sI}", "ganc", GANC_VERSION, "model", o->model->name, "data", data->name,
+                  "images", data->count, "seed", json_u64(o->seed), "steps", (json_int_t)r->total);
     json_t *hyper = json_pack("{si si si sf sf sf si sf sf}", "batch", h->batch, "epochs", h->epochs, "z_dim",
                               h->z_dim, "lr", h->lr, "beta1", h->beta1, "beta2", h->beta2, "n_critic",
                               h->n_critic, "clip", h->clip, "gp_weight", h->gp_weight);
@@ -175,7 +176,7 @@ static bool log_step(run *r, long step, double seconds) {
     json_t *line = json_pack("{sI si}", "step", (json_int_t)step, "epoch", epoch);
     for (int i = 0; i < LOSS_COLUMNS; i++)
         if (i != GP || r->session.hyper.gp_weight > 0)
-            json_object_set_new(line, loss_names[i], run_log_number(r->last[i]));
+            json_object_set_new(line, loss_names[i], json_number(r->last[i]));
     json_object_set_new(line, "seconds", json_real(seconds));
     json_object_set_new(line, "images_per_second", json_real(rate));
     return run_log_write(r->log, line);

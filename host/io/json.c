@@ -1,12 +1,15 @@
-// JSON for --json; see json.h. Jansson does the work.
-#include "cli/json.h"
-
+#include "io/json.h"
 #include "error.h"
 
 #include <math.h>
 
 json_t *json_number(double number) {
     return isfinite(number) ? json_real(number) : json_null();
+}
+
+json_t *json_u64(uint64_t number) {
+    return number <= INT64_MAX ? json_integer((json_int_t)number)
+                               : json_sprintf("%llu", (unsigned long long)number);
 }
 
 json_t *json_text(const char *text) {
