@@ -84,8 +84,7 @@ static char *name_in_file(const source *from, const gn_variable *variable) {
 // Belongs a tensor of the file to the generator? In a checkpoint others are the discriminator's and the
 // optimiser's.
 static bool is_generators(const source *from, const st_tensor *tensor) {
-    return !strncmp(tensor->name, from->prefix, strlen(from->prefix)) && !strstr(tensor->name, ".adam.") &&
-           !strstr(tensor->name, ".rmsprop.");
+    return !strncmp(tensor->name, from->prefix, strlen(from->prefix)) && !is_optimizer_key(tensor->name);
 }
 
 // Has the model's generator every tensor of the file? That the file has all of the generator's, tensor_load()

@@ -3,10 +3,14 @@
 
 #include <string.h>
 
+bool is_optimizer_key(const char *key) {
+    return strstr(key, ".adam.") || strstr(key, ".rmsprop.");
+}
+
 bool is_network_variable(const gn_variable *variable) {
     const char *name = gn_variable_name(variable);
-    bool optimizer = strstr(name, ".adam.") || strstr(name, ".rmsprop.");
-    return !optimizer && (!strncmp(name, "generator.", 10) || !strncmp(name, "discriminator.", 14));
+    return !is_optimizer_key(name) &&
+           (!strncmp(name, "generator.", 10) || !strncmp(name, "discriminator.", 14));
 }
 
 void tensor_list_add(tensor_list *list, char *name, st_dtype type, gn_shape shape, void *values) {

@@ -9,6 +9,9 @@
 // Else it is the optimiser's, or the session's own.
 bool is_network_variable(const gn_variable *variable);
 
+// Does a variable's or tensor's name belong to an optimiser's state?
+bool is_optimizer_key(const char *key);
+
 // Tensors to write, which own their names and values.
 typedef struct {
     st_tensor *tensors;

@@ -301,9 +301,8 @@ static bool take_up(run *r) {
 static bool is_same_data(const run *r, const dataset *data) {
     const run_record *record = checkpoint_record(r->options->resume);
     return (r->images == record->images && r->data_crc == record->data_crc) ||
-           gn_fail("%s is a run on %s, %d images with the CRC %08x; %s has %d with %08x: give the --data "
-                   "that it began "
-                   "with",
+           gn_fail("%s is a run on %s, %d images with the CRC %08x; %s has %d with %08x: give the "
+                   "--data that it began with",
                    r->options->out, record->options.data, record->images, (unsigned)record->data_crc,
                    data->name, r->images, (unsigned)r->data_crc);
 }
