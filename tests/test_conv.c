@@ -2,6 +2,7 @@
 // more, on weights in PyTorch's layout, which the layers' variables have in files. So this is also a test of
 // those layouts and of how weights start. Needs no device: test_operations has the kernels.
 #include "graph/reference.h"
+#include "graph_fixture.h"
 #include "models/layers.h"
 #include "test.h"
 
@@ -11,17 +12,8 @@
 
 enum { SEED = 3 };
 
-static gn_state *state;
-static gn_graph *graph;
-
 static void setup(void) {
-    state = gn_state_new(SEED);
-    graph = gn_graph_new(state);
-}
-
-static void teardown(void) {
-    gn_graph_free(graph);
-    gn_state_free(state);
+    start_graph(SEED);
 }
 
 static double largest_error(const double *a, const double *b, size_t count) {

@@ -4,6 +4,7 @@
 // For f = sum(weights * y), with fixed random weights, gn_grad() gives df/dx. Its sum with further weights,
 // g, gives dg/dx by gn_grad() again. Both are compared with (f(x + h) - f(x - h)) / 2h, and g's likewise.
 #include "graph/reference.h"
+#include "graph_fixture.h"
 #include "models/mlp.h"
 #include "op_cases.h"
 #include "test.h"
@@ -113,17 +114,8 @@ static void check_derivatives(const char *name, gn_node *y, int samples, double 
     reference_free(run);
 }
 
-static gn_state *state;
-static gn_graph *graph;
-
 static void setup(void) {
-    state = gn_state_new(SEED);
-    graph = gn_graph_new(state);
-}
-
-static void teardown(void) {
-    gn_graph_free(graph);
-    gn_state_free(state);
+    start_graph(SEED);
 }
 
 static void print_errors(const char *of) {

@@ -1,6 +1,7 @@
 // Graphs without a device: shapes, versions of a variable, simplifications, the reference's answers where
 // they can be worked out by hand, known gradients, and that the operations are closed under differentiation.
 #include "graph/reference.h"
+#include "graph_fixture.h"
 #include "op_cases.h"
 #include "test.h"
 
@@ -9,17 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static gn_state *state;
-static gn_graph *graph;
-
 static void setup(void) {
-    state = gn_state_new(7);
-    graph = gn_graph_new(state);
-}
-
-static void teardown(void) {
-    gn_graph_free(graph);
-    gn_state_free(state);
+    start_graph(7);
 }
 
 static gn_node *zeros(gn_shape shape) {

@@ -6,6 +6,7 @@
 // wrong order, two tensors in one place or an update in place that comes too early gives another number.
 #include "graph/plan.h"
 #include "graph/reference.h"
+#include "graph_fixture.h"
 #include "test.h"
 #include "train/session.h"
 
@@ -383,17 +384,8 @@ static int count_nodes(const plan *plan, op_kind op) {
 
 // ---- Graphs to plan ----------------------------------------------------------------------------------
 
-static gn_state *state;
-static gn_graph *graph;
-
 static void setup(void) {
-    state = gn_state_new(5);
-    graph = gn_graph_new(state);
-}
-
-static void teardown(void) {
-    gn_graph_free(graph);
-    gn_state_free(state);
+    start_graph(5);
 }
 
 static gn_variable *variable(const char *name, gn_shape shape) {
