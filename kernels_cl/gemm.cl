@@ -7,24 +7,28 @@
 //     gemm_n*: A is stored (m, k), op(A)[i,l] = a[i * k + l]     gemm_*n: B is stored (k, n), b[l * n + j]
 //     gemm_t*: A is stored (k, m), op(A)[i,l] = a[l * m + i]     gemm_*t: B is stored (n, k), b[j * k + l]
 //
-// Every kernel sums over first <= l < last only; with first > 0 it adds to what C holds, so that several
-// launches one after another make a long sum. Each element of C belongs to one work-item, which adds in the
-// order of l: the same bits on every run. Buffers need no padding; a, b and c have m k, k n and m n elements,
-// each less than 2^31 - 2^16. The host chooses the kernel, the tile and the ranges (host/cl/gemm_native.c).
+// Each element of C belongs to one work-item, which adds DEPTH products in the order of l, and such sums to
+// each other: a single float that takes up all of a long sum would lose more digits to rounding (Higham 1993,
+// The accuracy of floating point summation). Whatever the tile, the bits are the same, but for gemm_dot.
+// Buffers need no padding; a, b and c have m k, k n and m n elements, each less than 2^31 - 2^16. The host
+// chooses the kernel, the tile and the ranges (host/cl/gemm_native.c).
 //
-// GANC_CPU: one work-item computes a tile of C in registers; work-group (1, 1), NDRange (row tiles, column
-//   tiles), which walks down the rows first, so that all tiles of a column panel find it in the cache.
+// GANC_CPU: one work-item computes tiles of C in registers; work-group (1, 1), NDRange (rows, columns), which
+//   walks down the rows first, so that all tiles of a column panel find it in the cache.
 //
-//   gemm_nn, gemm_tn: MR x NR, NR = NV * VW. The columns lie in vectors, as B's rows do in memory:
+//   The tile of all but gemm_dot is MR x NR, NR = NV * VW. The columns lie in vectors:
 //
-//                     b[l, j .. j+NR)        for each l: NV vectors of B, MR scalars of A,
-//                    [ VW ][ VW ] ...        MR * NV fused multiply-adds
+//                     row l of B, j .. j+NR        for each l: NV vectors of B, MR scalars of A,
+//                    [ VW ][ VW ] ...              MR * NV fused multiply-adds
 //       a[i,    l]   [ acc ][ acc ]
 //       a[i+1,  l]   [ acc ][ acc ]
 //         ...
-//   gemm_nt: DM x DN. Both operands are contiguous along l, so each element of the tile is a dot product with
-//     a vector of VW partial sums, added up by halves at the end. For many rows it is cheaper to transpose B
-//     first (gemm_transpose) and use gemm_nn. There is no gemm_tt: it is gemm_transpose and gemm_tn.
+//   gemm_nn: a work-item makes one tile, from B where it lies.
+//   gemm_column_*: a work-item makes tiles one below the other. It copies DEPTH rows of B's columns j .. j+NR
+//     into a panel, one behind the other, and uses that for all of its tiles. B stored (n, k) is transposed on
+//     the way, by squares of VW x VW in registers.
+//   gemm_dot, for B stored (n, k) with few columns: DM x DN. Both operands are contiguous along l, so each
+//     element of the tile is a dot product with a vector of VW partial sums, added up by halves at the end.
 //
 // GANC_GPU: a work-group of SIDE x SIDE computes a tile of TILE x TILE, TILE = SIDE * WPT; NDRange (columns,
 //   rows) of whole tiles, in work-items. It walks along l in steps of TK: all work-items copy the two panels
@@ -32,20 +36,25 @@
 //   apart, so that neighbours read neighbouring words and store neighbouring columns.
 
 // The tiles are arrays, and become registers only where their loops are unrolled in full.
-#define UNROLL _Pragma("unroll")
+#define UNROLL      _Pragma("unroll")
+#define UNROLL_BY_4 _Pragma("unroll 4")
+
+#ifndef DEPTH // steps of l that are summed before they are added to C; a multiple of VW and TK
+#define DEPTH 128
+#endif
 
 #ifdef GANC_CPU
 
 #ifndef VW // floats in a vector: 4, 8 or 16
 #define VW 16
 #endif
-#ifndef MR // rows of the tile of gemm_nn and gemm_tn
+#ifndef MR // rows of the tile
 #define MR 6
 #endif
 #ifndef NV // vectors in its row: MR * NV accumulators, NV vectors and one scalar want registers
 #define NV 4
 #endif
-#ifndef DM // rows and columns of the tile of gemm_nt
+#ifndef DM // rows and columns of the tile of gemm_dot
 #define DM 4
 #endif
 #ifndef DN
@@ -59,91 +68,205 @@
 #define LOAD        JOIN(vload, VW)
 #define STORE       JOIN(vstore, VW)
 
-// One step of l: `row` holds B[l, j .. j+NR), a[r] points to op(A)[i + r, 0].
-static void add_step(VECTOR acc[MR][NV], global const float *const a[MR], int offset, const VECTOR row[NV]) {
+// op(A)[i + r, l] = rows[r][l * l_step]; below the last row that row again, whose sums are not stored.
+static void point_to_rows(global const float *rows[MR], int i, int m, global const float *a, int row_step) {
     UNROLL
-    for (int r = 0; r < MR; r++) {
-        UNROLL
-        for (int v = 0; v < NV; v++)
-            acc[r][v] = fma((VECTOR)(a[r][offset]), row[v], acc[r][v]);
-    }
+    for (int r = 0; r < MR; r++)
+        rows[r] = a + min(i + r, m - 1) * row_step;
 }
 
-// One tile of op(A) B; op(A)[i,l] = a[i * row_step + l * l_step].
-static void register_tile(int m, int n, int k, int first, int last, global const float *a, int row_step,
-                          int l_step, global const float *b, global float *c) {
-    int i = (int)get_global_id(0) * MR;
-    int j = (int)get_global_id(1) * NR;
-
-    global const float *rows[MR];
-    VECTOR acc[MR][NV];
+static void clear_tile(VECTOR acc[MR][NV]) {
     UNROLL
     for (int r = 0; r < MR; r++) {
-        rows[r] = a + min(i + r, m - 1) * row_step; // below the last row: that row again, not stored
         UNROLL
         for (int v = 0; v < NV; v++)
             acc[r][v] = 0;
     }
+}
 
-    // Right of the last column a vector reads on into the next row of B, which does no harm: those sums are
-    // not stored. Only where B ends it must not: the steps from `whole` on take their row element by element.
-    int room = n * k - j - NR;
-    int whole = room < 0 ? first : clamp(room / n + 1, first, last);
-
-    global const float *b_row = b + first * n + j;
-#pragma unroll 4
-    for (int l = first; l < whole; l++) {
-        VECTOR row[NV];
+// One step of l: `row` holds B[l, j .. j+NR).
+static void add_step(VECTOR acc[MR][NV], global const float *const rows[MR], int offset, const VECTOR row[NV]) {
+    UNROLL
+    for (int r = 0; r < MR; r++) {
         UNROLL
         for (int v = 0; v < NV; v++)
-            row[v] = LOAD(v, b_row);
-        b_row += n;
-        add_step(acc, rows, l * l_step, row);
+            acc[r][v] = fma((VECTOR)(rows[r][offset]), row[v], acc[r][v]);
     }
-    for (int l = whole; l < last; l++) {
+}
+
+// `depth` steps of l; the rows of B lie b_step apart, in B itself or in a panel.
+#define ADD_STEPS(name, space)                                                                               \
+    static void name(VECTOR acc[MR][NV], global const float *const rows[MR], int l_step,                     \
+                     space const float *b, int b_step, int depth) {                                          \
+        UNROLL_BY_4                                                                                          \
+        for (int l = 0; l < depth; l++) {                                                                    \
+            VECTOR row[NV];                                                                                  \
+            UNROLL                                                                                           \
+            for (int v = 0; v < NV; v++)                                                                     \
+                row[v] = LOAD(v, b);                                                                         \
+            b += b_step;                                                                                     \
+            add_step(acc, rows, l * l_step, row);                                                            \
+        }                                                                                                    \
+    }
+
+ADD_STEPS(add_steps_of_b, global)
+ADD_STEPS(add_steps_of_panel, local)
+
+// The same with the elements of B one by one, zeros right of the last column.
+static void add_last_steps(VECTOR acc[MR][NV], global const float *const rows[MR], global const float *b,
+                           int n, int columns, int first, int depth) {
+    for (int l = first; l < depth; l++) {
         float elements[NR];
         for (int q = 0; q < NR; q++)
-            elements[q] = j + q < n ? b[l * n + j + q] : 0.0f;
+            elements[q] = q < columns ? b[l * n + q] : 0.0f;
         VECTOR row[NV];
         UNROLL
         for (int v = 0; v < NV; v++)
             row[v] = LOAD(v, elements);
-        add_step(acc, rows, l * l_step, row);
+        add_step(acc, rows, l, row);
     }
+}
 
+// A step of the transposition of VW vectors: their halves, shuffled into each other like cards. After
+// log2(VW) steps element q of vector p is element p of vector q.
+static void shuffle_cards(VECTOR to[VW], const VECTOR from[VW]) {
+    UNROLL
+    for (int q = 0; q < VW / 2; q++) {
+        to[2 * q].even = from[q].lo;
+        to[2 * q].odd = from[q + VW / 2].lo;
+        to[2 * q + 1].even = from[q].hi;
+        to[2 * q + 1].odd = from[q + VW / 2].hi;
+    }
+}
+
+static void transpose_square(VECTOR x[VW]) {
+    VECTOR y[VW];
+    shuffle_cards(y, x);
+    shuffle_cards(x, y);
+#if VW >= 8
+    shuffle_cards(y, x);
+#if VW == 16
+    shuffle_cards(x, y);
+#else
+    UNROLL
+    for (int q = 0; q < VW; q++)
+        x[q] = y[q];
+#endif
+#endif
+}
+
+// panel[l][q] = B[from + l, j + q], zero right of the last column; B stored (k, n)
+static void pack_rows(local float *panel, global const float *b, int n, int from, int depth, int j) {
+    int columns = n - j;
+    global const float *row = b + from * n + j;
+    for (int l = 0; l < depth; l++, row += n, panel += NR) {
+        if (columns >= NR) {
+            UNROLL
+            for (int v = 0; v < NV; v++)
+                STORE(LOAD(v, row), v, panel);
+        } else {
+            for (int q = 0; q < NR; q++)
+                panel[q] = q < columns ? row[q] : 0.0f;
+        }
+    }
+}
+
+// The same for B stored (n, k), but right of the last column that column again.
+static void pack_columns(local float *panel, global const float *b, int n, int k, int from, int depth, int j) {
+    for (int v = 0; v < NV; v++, j += VW, panel += VW) {
+        int l = 0;
+        for (; l + VW <= depth; l += VW) {
+            VECTOR x[VW];
+            UNROLL
+            for (int q = 0; q < VW; q++)
+                x[q] = LOAD(0, b + min(j + q, n - 1) * k + from + l);
+            transpose_square(x);
+            UNROLL
+            for (int q = 0; q < VW; q++)
+                STORE(x[q], 0, panel + (l + q) * NR);
+        }
+        for (; l < depth; l++) {
+            for (int q = 0; q < VW; q++)
+                panel[l * NR + q] = b[min(j + q, n - 1) * k + from + l];
+        }
+    }
+}
+
+// The sums become C's elements, or, with `add`, are added to them.
+static void store_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, global float *c) {
     UNROLL
     for (int r = 0; r < MR; r++) {
         if (i + r >= m)
             continue;
         global float *c_row = c + (i + r) * n + j;
-        if (j + NR <= n) {
-            UNROLL
-            for (int v = 0; v < NV; v++)
-                STORE(first > 0 ? LOAD(v, c_row) + acc[r][v] : acc[r][v], v, c_row);
-        } else {
-            float elements[NR];
-            UNROLL
-            for (int v = 0; v < NV; v++)
-                STORE(acc[r][v], v, elements);
-            for (int q = 0; q < n - j; q++)
-                c_row[q] = first > 0 ? c_row[q] + elements[q] : elements[q];
+        UNROLL
+        for (int v = 0; v < NV; v++) {
+            int columns = n - j - v * VW;
+            if (columns >= VW) {
+                STORE(add ? LOAD(v, c_row) + acc[r][v] : acc[r][v], v, c_row);
+            } else if (columns > 0) {
+                float elements[VW];
+                STORE(acc[r][v], 0, elements);
+                for (int q = 0; q < columns; q++)
+                    c_row[v * VW + q] = add ? c_row[v * VW + q] + elements[q] : elements[q];
+            }
         }
     }
 }
 
-kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_nn(int m, int n, int k, int first, int last,
-                                                                   global const float *restrict a,
-                                                                   global const float *restrict b,
-                                                                   global float *restrict c) {
-    register_tile(m, n, k, first, last, a, k, 1, b, c);
+// DEPTH steps, or less, of a tile, from B where it lies. Right of the last column a vector reads on into the
+// next row of B, which does no harm: those sums are not stored. Only where B ends it must not.
+static void tile_of_b(int i, int j, int m, int n, int k, int from, int depth, global const float *a,
+                      global const float *b, global float *c) {
+    global const float *rows[MR];
+    VECTOR acc[MR][NV];
+    point_to_rows(rows, i, m, a + from, k);
+    clear_tile(acc);
+    int room = (k - from) * n - j - NR, whole = room < 0 ? 0 : min(room / n + 1, depth);
+    b += from * n + j;
+    add_steps_of_b(acc, rows, 1, b, n, whole);
+    add_last_steps(acc, rows, b, n, n - j, whole, depth);
+    store_tile(acc, i, j, m, n, from > 0, c);
 }
 
-kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_tn(int m, int n, int k, int first, int last,
-                                                                   global const float *restrict a,
-                                                                   global const float *restrict b,
-                                                                   global float *restrict c) {
-    register_tile(m, n, k, first, last, a, 1, m, b, c);
+static void tile_of_panel(int i, int j, int m, int n, int from, int depth, global const float *a, int row_step,
+                          int l_step, local const float *panel, global float *c) {
+    global const float *rows[MR];
+    VECTOR acc[MR][NV];
+    point_to_rows(rows, i, m, a + from * l_step, row_step);
+    clear_tile(acc);
+    add_steps_of_panel(acc, rows, l_step, panel, NR, depth);
+    store_tile(acc, i, j, m, n, from > 0, c);
 }
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gemm_nn(int m, int n, int k, global const float *restrict a, global const float *restrict b,
+        global float *restrict c) {
+    int i = (int)get_global_id(0) * MR, j = (int)get_global_id(1) * NR;
+    for (int from = 0; from < k; from += DEPTH)
+        tile_of_b(i, j, m, n, k, from, min(DEPTH, k - from), a, b, c);
+}
+
+#define COLUMN_KERNEL(name, row_step, l_step, pack)                                                          \
+    kernel __attribute__((reqd_work_group_size(1, 1, 1))) void name(                                         \
+        int m, int n, int k, global const float *restrict a,                                                 \
+        global const float *restrict b, global float *restrict c) {                                          \
+        local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
+        int items = (int)get_global_size(0), tiles = (m + MR - 1) / MR;                                      \
+        int own = (tiles + items - 1) / items * MR, top = (int)get_global_id(0) * own;                       \
+        int j = (int)get_global_id(1) * NR;                                                                  \
+        for (int from = 0; from < k; from += DEPTH) {                                                 \
+            int depth = min(DEPTH, k - from);                                                             \
+            pack;                                                                                            \
+            for (int i = top; i < min(top + own, m); i += MR)                                                \
+                tile_of_panel(i, j, m, n, from, depth, a, row_step, l_step, panel, c);                       \
+        }                                                                                                    \
+    }
+
+COLUMN_KERNEL(gemm_column_nn, k, 1, pack_rows(panel, b, n, from, depth, j))
+COLUMN_KERNEL(gemm_column_tn, 1, m, pack_rows(panel, b, n, from, depth, j))
+COLUMN_KERNEL(gemm_column_nt, k, 1, pack_columns(panel, b, n, k, from, depth, j))
+COLUMN_KERNEL(gemm_column_tt, 1, m, pack_columns(panel, b, n, k, from, depth, j))
 
 static float vector_sum(VECTOR x) {
 #if VW == 16
@@ -159,10 +282,9 @@ static float vector_sum(VECTOR x) {
     return (x4.x + x4.z) + (x4.y + x4.w);
 }
 
-kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_nt(int m, int n, int k, int first, int last,
-                                                                   global const float *restrict a,
-                                                                   global const float *restrict b,
-                                                                   global float *restrict c) {
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gemm_dot(int m, int n, int k, global const float *restrict a, global const float *restrict b,
+         global float *restrict c) {
     int i = (int)get_global_id(0) * DM;
     int j = (int)get_global_id(1) * DN;
 
@@ -181,9 +303,9 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_nt(int m, int n,
             acc[r][q] = 0;
     }
 
-    int l = first;
+    int l = 0;
 #pragma unroll 4
-    for (; l + VW <= last; l += VW) {
+    for (; l + VW <= k; l += VW) {
         VECTOR x[DN];
         UNROLL
         for (int q = 0; q < DN; q++)
@@ -202,23 +324,12 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_nt(int m, int n,
         UNROLL
         for (int q = 0; q < DN; q++) {
             float sum = vector_sum(acc[r][q]);
-            for (int rest = l; rest < last; rest++)
+            for (int rest = l; rest < k; rest++)
                 sum = fma(a_rows[r][rest], b_rows[q][rest], sum);
-            if (i + r < m && j + q < n) {
-                int at = (i + r) * n + j + q;
-                c[at] = first > 0 ? c[at] + sum : sum;
-            }
+            if (i + r < m && j + q < n)
+                c[(i + r) * n + j + q] = sum;
         }
     }
-}
-
-// to[l,j] = b[j,l] for B stored (n, k): NDRange (k, ceil(n / VW)), work-group (1, 1).
-kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-gemm_transpose(int n, int k, global const float *restrict b, global float *restrict to) {
-    int l = (int)get_global_id(0);
-    int j = (int)get_global_id(1) * VW;
-    for (int q = j; q < min(j + VW, n); q++)
-        to[l * n + q] = b[q * k + l];
 }
 
 #else // GANC_GPU
@@ -237,51 +348,62 @@ gemm_transpose(int n, int k, global const float *restrict b, global float *restr
 
 // Copies a panel: panel[l - l0][r - r0] of the operand's rows r (A's i, B's j). `along_l` says which index is
 // contiguous in memory, and so which one neighbouring work-items share out.
-static void load_panel(local float *panel, global const float *x, int along_l, int rows, int k, int last,
+static void load_panel(local float *panel, global const float *x, int along_l, int rows, int k,
                        int r0, int l0) {
     for (int e = (int)(get_local_id(1) * SIDE + get_local_id(0)); e < TILE * TK; e += SIDE * SIDE) {
         int dl = along_l ? e % TK : e / TILE;
         int dr = along_l ? e / TK : e % TILE;
         int l = l0 + dl, r = r0 + dr;
         float value = 0.0f;
-        if (l < last && r < rows)
+        if (l < k && r < rows)
             value = x[along_l ? r * k + l : l * rows + r];
         panel[dl * PITCH + dr] = value;
     }
 }
 
-static void group_tile(int m, int n, int k, int first, int last, global const float *a, int transpose_a,
-                       global const float *b, int transpose_b, global float *c, local float *panel_a,
-                       local float *panel_b) {
-    int x = (int)get_local_id(0), y = (int)get_local_id(1);
-    int i0 = (int)get_group_id(1) * TILE, j0 = (int)get_group_id(0) * TILE;
-
-    float acc[WPT][WPT];
+static void clear_tile(float acc[WPT][WPT]) {
     UNROLL
     for (int r = 0; r < WPT; r++) {
         UNROLL
         for (int q = 0; q < WPT; q++)
             acc[r][q] = 0.0f;
     }
+}
 
-    for (int l0 = first; l0 < last; l0 += TK) {
-        load_panel(panel_a, a, !transpose_a, m, k, last, i0, l0);
-        load_panel(panel_b, b, transpose_b, n, k, last, j0, l0);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (int l = 0; l < TK; l++) {
-            float row[WPT];
-            UNROLL
-            for (int q = 0; q < WPT; q++)
-                row[q] = panel_b[l * PITCH + x + q * SIDE];
-            UNROLL
-            for (int r = 0; r < WPT; r++) {
-                float value = panel_a[l * PITCH + y + r * SIDE];
+static void group_tile(int m, int n, int k, global const float *a, int transpose_a, global const float *b,
+                       int transpose_b, global float *c, local float *panel_a, local float *panel_b) {
+    int x = (int)get_local_id(0), y = (int)get_local_id(1);
+    int i0 = (int)get_group_id(1) * TILE, j0 = (int)get_group_id(0) * TILE;
+
+    float sum[WPT][WPT], acc[WPT][WPT];
+    clear_tile(sum);
+    for (int from = 0; from < k; from += DEPTH) {
+        clear_tile(acc);
+        for (int l0 = from; l0 < min(from + DEPTH, k); l0 += TK) {
+            load_panel(panel_a, a, !transpose_a, m, k, i0, l0);
+            load_panel(panel_b, b, transpose_b, n, k, j0, l0);
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (int l = 0; l < TK; l++) {
+                float row[WPT];
                 UNROLL
                 for (int q = 0; q < WPT; q++)
-                    acc[r][q] = fma(value, row[q], acc[r][q]);
+                    row[q] = panel_b[l * PITCH + x + q * SIDE];
+                UNROLL
+                for (int r = 0; r < WPT; r++) {
+                    float value = panel_a[l * PITCH + y + r * SIDE];
+                    UNROLL
+                    for (int q = 0; q < WPT; q++)
+                        acc[r][q] = fma(value, row[q], acc[r][q]);
+                }
             }
+            barrier(CLK_LOCAL_MEM_FENCE);
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        UNROLL
+        for (int r = 0; r < WPT; r++) {
+            UNROLL
+            for (int q = 0; q < WPT; q++)
+                sum[r][q] += acc[r][q];
+        }
     }
 
     UNROLL
@@ -290,17 +412,17 @@ static void group_tile(int m, int n, int k, int first, int last, global const fl
         for (int q = 0; q < WPT; q++) {
             int i = i0 + y + r * SIDE, j = j0 + x + q * SIDE;
             if (i < m && j < n)
-                c[i * n + j] = first > 0 ? c[i * n + j] + acc[r][q] : acc[r][q];
+                c[i * n + j] = sum[r][q];
         }
     }
 }
 
 #define GROUP_KERNEL(name, transpose_a, transpose_b)                                                         \
     kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void name(                                   \
-        int m, int n, int k, int first, int last, global const float *restrict a,                            \
-        global const float *restrict b, global float *restrict c) {                                          \
+        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
+        global float *restrict c) {                                                                          \
         local float panel_a[TK * PITCH], panel_b[TK * PITCH];                                                \
-        group_tile(m, n, k, first, last, a, transpose_a, b, transpose_b, c, panel_a, panel_b);               \
+        group_tile(m, n, k, a, transpose_a, b, transpose_b, c, panel_a, panel_b);                            \
     }
 
 GROUP_KERNEL(gemm_nn, 0, 0)

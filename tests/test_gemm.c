@@ -134,7 +134,7 @@ START_TEST(products_match_double) {
         {false, false, 64, 512, 784},  {false, true, 64, 784, 512}, {true, false, 784, 512, 64},
         {false, false, 64, 1, 256},    {true, false, 256, 1, 64},   {true, false, 70, 33, 1300},
         {true, true, 35, 66, 700},     {false, true, 600, 40, 20},  {false, true, 600, 3, 20},
-        {false, false, 20, 1024, 300},
+        {false, false, 20, 1024, 300}, {false, false, 7, 40, 4100},
     };
     const configuration *tested = &configurations[_i];
     gn_device *device = open_device(&tested->options);
@@ -153,6 +153,59 @@ START_TEST(products_match_double) {
     }
     printf("test_gemm: %s, class %s, seed %d: largest error %.3f of what rounding may leave\n",
            tested->description, tested->options.device_class, SEED, worst);
+    gn_device_free(device);
+}
+END_TEST
+
+// Positive terms, so that the sum outgrows each of them: a single float that took up all 4096 would be off by
+// up to 2.5e-6 of the sum, blocks of 128 by 3e-7.
+START_TEST(a_long_sum_keeps_its_digits) {
+    gn_device *device = open_device(&configurations[_i].options);
+    enum { M = 64, N = 40, K = 4096 };
+    uint32_t seed = SEED;
+    float *a = gn_calloc(M * K, sizeof *a), *b = gn_calloc(K * N, sizeof *b),
+          *c = gn_calloc(M * N, sizeof *c);
+    fill(a, M * K, &seed);
+    fill(b, K * N, &seed);
+    for (int e = 0; e < M * K; e++) {
+        a[e] = fabsf(a[e]);
+        if (e < K * N) {
+            b[e] = fabsf(b[e]);
+        }
+    }
+    cl_int status[3];
+    cl_mem_flags copy = CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR;
+    cl_mem buffer_a = clCreateBuffer(device->context, copy, M * K * sizeof *a, a, &status[0]);
+    cl_mem buffer_b = clCreateBuffer(device->context, copy, K * N * sizeof *b, b, &status[1]);
+    cl_mem buffer_c = clCreateBuffer(device->context, copy, M * N * sizeof *c, c, &status[2]);
+    double worst = 0;
+    for (int t = 0; t < 4; t++) {
+        gemm_shape s = {t / 2, t % 2, M, N, K};
+        gemm_call *call = gemm_call_new(device->gemm, s, buffer_a, buffer_b, buffer_c);
+        ck_assert_msg(call && gemm_call_enqueue(call), "%s", gn_error());
+        ck_assert_int_eq(
+            clEnqueueReadBuffer(device->queue, buffer_c, CL_TRUE, 0, M * N * sizeof *c, c, 0, NULL, NULL),
+            CL_SUCCESS);
+        gemm_call_free(call);
+        for (int e = 0; e < M * N; e++) {
+            double sum = 0;
+            for (int l = 0; l < K; l++) {
+                sum += (double)a[s.transpose_a ? l * M + e / N : e / N * K + l] *
+                       b[s.transpose_b ? e % N * K + l : l * N + e % N];
+            }
+            worst = fmax(worst, fabs(c[e] / sum - 1));
+        }
+    }
+    printf("test_gemm: native, class %s: a sum of %d terms is off by %.2g of its size\n",
+           configurations[_i].options.device_class, K, worst);
+    ck_assert_double_lt(worst, 6e-7);
+    cl_mem buffers[] = {buffer_a, buffer_b, buffer_c};
+    for (int i = 0; i < 3; i++) {
+        clReleaseMemObject(buffers[i]);
+    }
+    free(c);
+    free(b);
+    free(a);
     gn_device_free(device);
 }
 END_TEST
@@ -319,6 +372,7 @@ Suite *test_suite(void) {
     tcase_add_unchecked_fixture(products, start_suite, scratch_remove);
     tcase_set_timeout(products, 600); // CLBlast compiles for many seconds
     tcase_add_loop_test(products, products_match_double, 0, sizeof configurations / sizeof *configurations);
+    tcase_add_loop_test(products, a_long_sum_keeps_its_digits, 0, 2); // the native configurations
     tcase_add_test(products, too_large_is_an_error);
     tcase_add_test(products, unknown_choice_is_an_error);
     tcase_add_test(products, wrong_products_are_found);

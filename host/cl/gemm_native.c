@@ -1,55 +1,58 @@
 // Matrix products by ganc's own kernels, kernels_cl/gemm.cl, for either class of device.
 //
-// A product is a list of launches, made once: on a GPU a single one; on a CPU device perhaps a transposition
-// of B first, and several parts of a long sum. The tiles of the CPU kernels were measured, and go by the
-// width of the device's vectors; a GPU's work-group is as large as the device takes.
+// A product is one launch. On a CPU device its tile is one of a few, which were measured, and go by the width
+// of the device's vectors and by the shape; for each there is a program, compiled when the first product
+// wants it. A GPU's work-group is as large as the device takes.
 //
 // What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
-#include "cl/memory.h"
 #include "error.h"
 
-// The tile of the CPU kernels, see gemm.cl.
+// A tile of the CPU kernels, MR x NV vectors, see gemm.cl. Its accumulators leave room among the registers:
+// 24 of 32 where vectors have 16 elements, 12 of 16 elsewhere.
 typedef struct {
-    int vector;                // VW
-    int rows, vectors;         // MR, NV: 24 (12) accumulators leave room among 32 (16) registers
-    int dot_rows, dot_columns; // DM, DN
+    int rows, vectors;
 } cpu_tile;
 
-static const cpu_tile cpu_tiles[] = {{16, 6, 4, 4, 4}, {8, 6, 2, 4, 3}, {4, 6, 2, 4, 3}};
+enum { TILES = 4 };
+static const cpu_tile wide_tiles[TILES] = {{6, 4}, {8, 3}, {12, 2}, {24, 1}};
+static const cpu_tile narrow_tiles[TILES] = {{6, 2}, {4, 3}, {12, 1}, {12, 1}};
+enum { TILE_WIDE, TILE_TALL, TILE_FEW_COLUMNS, TILE_ONE_VECTOR };
 
 enum {
+    DOT_ROWS = 4, // the tile of gemm_dot
+    DOT_COLUMNS = 3,
     GPU_SIDE = 16, // of a work-group; halved until the device takes it
     GPU_WPT = 4,
-    GPU_DEPTH = 16,
-    MANY_ROWS = 512 // from here on transposing B costs less than it gains
+    GPU_DEPTH = 16
 };
 
-// A long sum is made in steps whose rows of B stay in the cache from one row tile to the next: for gemm_tn,
-// which strides over A's rows as well (4 times as fast at 1152x128x16384), and where the rows of B lie a
-// multiple of 4096 bytes apart, so that a column panel falls into few sets of the cache (1.8 times at
-// 64x1024x512).
-enum { SUM_STEP = 256, LONG_SUM = 512, COLLIDING = 1024 };
+// Of the kernels that make a column of tiles: enough work-items for the threads to end together, rows of A
+// that stay in the cache while a panel of B is used.
+enum { ITEMS_PER_UNIT = 4, COLUMN_ROWS = 256 };
+
+// gemm_nn reads B where it lies, which is slow where the rows of B lie a multiple of 4096 bytes apart, so
+// that a column falls into few sets of the cache, and where the column is larger than the cache.
+enum { COLLIDING = 1024, LONG_COLUMN = 4096 };
 
 typedef struct {
     gn_device *device;
-    cl_program program;
-    const cpu_tile *tile; // of CLASS_CPU
-    int side;             // of CLASS_GPU
+    char *source;               // gemm.cl
+    cl_program programs[TILES]; // by tile, NULL where not wanted yet; CLASS_GPU has one
+    // CLASS_CPU:
+    const cpu_tile *tiles;
+    int vector;    // elements
+    cl_uint units; // compute units
+    // CLASS_GPU:
+    int side;
 } native;
 
+// What a call keeps between its enqueues.
 typedef struct {
     cl_kernel kernel;
     size_t global[2], local[2];
 } launch;
-
-// What a call keeps between its enqueues.
-typedef struct {
-    launch *launches;
-    int count;
-    cl_mem transposed; // B; mostly NULL
-} launch_list;
 
 static bool check(cl_int status, const char *call) {
     return status == CL_SUCCESS || gn_fail("%s: %s", call, cl_error_name(status));
@@ -57,35 +60,42 @@ static bool check(cl_int status, const char *call) {
 
 // ---- Programs ----------------------------------------------------------------------------------------
 
-static const char *kernel_name(gemm_shape shape) {
-    static const char *const names[2][2] = {{"gemm_nn", "gemm_nt"}, {"gemm_tn", "gemm_tt"}};
-    return names[shape.transpose_a][shape.transpose_b];
-}
-
-static bool build(native *state, const char *source, char *options) { // takes the options
-    state->program = kernels_build(state->device, "gemm.cl", source, options);
+static bool build(native *state, int tile, char *options) { // takes the options
+    state->programs[tile] = kernels_build(state->device, "gemm.cl", state->source, options);
     free(options);
-    return state->program != NULL;
+    return state->programs[tile] != NULL;
 }
 
-static bool build_for_cpu(native *state, const char *source) {
+static cl_program tile_program(native *state, int tile) {
+    const cpu_tile *t = &state->tiles[tile];
+    if (!state->programs[tile]) {
+        build(state, tile,
+              gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d", state->vector, t->rows, t->vectors,
+                        DOT_ROWS, DOT_COLUMNS));
+    }
+    return state->programs[tile];
+}
+
+static bool prepare_cpu(native *state) {
     cl_uint width = 0;
     clGetDeviceInfo(state->device->info.id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
-    const cpu_tile *tile = &cpu_tiles[width >= 16 ? 0 : width >= 8 ? 1 : 2];
-    state->tile = tile;
-    return build(state, source,
-                 gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d", tile->vector, tile->rows, tile->vectors,
-                           tile->dot_rows, tile->dot_columns));
+    clGetDeviceInfo(state->device->info.id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof state->units, &state->units,
+                    NULL);
+    state->vector = width >= 16 ? 16 : width >= 8 ? 8 : 4;
+    state->tiles = state->vector == 16 ? wide_tiles : narrow_tiles;
+    return tile_program(state, TILE_WIDE) != NULL;
 }
+
+static const char *const group_kernels[2][2] = {{"gemm_nn", "gemm_nt"}, {"gemm_tn", "gemm_tt"}};
 
 // The most work-items that a group of any kernel of the program may have; false where that cannot be asked.
 static bool group_limit(const native *state, size_t *limit) {
     *limit = SIZE_MAX;
     for (int t = 0; t < 4; t++) {
-        const char *name = kernel_name((gemm_shape){.transpose_a = t / 2, .transpose_b = t % 2});
+        const char *name = group_kernels[t / 2][t % 2];
         size_t own = 0;
         cl_int status;
-        cl_kernel kernel = clCreateKernel(state->program, name, &status);
+        cl_kernel kernel = clCreateKernel(state->programs[0], name, &status);
         if (status == CL_SUCCESS) {
             status = clGetKernelWorkGroupInfo(kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
                                               sizeof own, &own, NULL);
@@ -100,7 +110,7 @@ static bool group_limit(const native *state, size_t *limit) {
 }
 
 // What a kernel needs of registers shows only when it is built: smaller groups are tried until one fits.
-static bool build_for_gpu(native *state, const char *source) {
+static bool prepare_gpu(native *state) {
     const gn_device *device = state->device;
     for (int side = GPU_SIDE; side >= 1; side /= 2) {
         size_t group = (size_t)side * (size_t)side, limit;
@@ -109,15 +119,15 @@ static bool build_for_gpu(native *state, const char *source) {
             continue;
         }
         state->side = side;
-        if (!build(state, source, gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", side, GPU_WPT, GPU_DEPTH)) ||
+        if (!build(state, 0, gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", side, GPU_WPT, GPU_DEPTH)) ||
             !group_limit(state, &limit)) {
             return false;
         }
         if (group <= limit) {
             return true;
         }
-        clReleaseProgram(state->program);
-        state->program = NULL;
+        clReleaseProgram(state->programs[0]);
+        state->programs[0] = NULL;
     }
     return gn_fail("gemm.cl: no work-group fits %s (at most %zu work-items, %zu bytes of local memory)",
                    device->info.name, device->max_group, device->local_memory);
@@ -125,16 +135,20 @@ static bool build_for_gpu(native *state, const char *source) {
 
 static void stop(void *state) {
     native *stopped = state;
-    if (stopped->program) {
-        clReleaseProgram(stopped->program);
+    for (int t = 0; t < TILES; t++) {
+        if (stopped->programs[t]) {
+            clReleaseProgram(stopped->programs[t]);
+        }
     }
+    free(stopped->source);
     free(stopped);
 }
 
 static void *start(gn_device *device, const char *source) {
     native *state = gn_calloc(1, sizeof *state);
     state->device = device;
-    if (!(device->class == CLASS_CPU ? build_for_cpu(state, source) : build_for_gpu(state, source))) {
+    state->source = gn_strdup(source);
+    if (!(device->class == CLASS_CPU ? prepare_cpu(state) : prepare_gpu(state))) {
         stop(state);
         return NULL;
     }
@@ -147,77 +161,81 @@ static size_t tiles(int count, int tile) {
     return ((size_t)count + (size_t)tile - 1) / (size_t)tile;
 }
 
-// Adds a kernel with its arguments, `ints` first; the caller sets its sizes. NULL on failure.
-static launch *add_launch(gemm_call *call, const char *name, const int *ints, cl_uint int_count,
-                          const cl_mem *buffers, cl_uint buffer_count) {
-    const native *state = call->products->state;
-    launch_list *list = call->prepared;
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t most(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+// One kernel for op(A) op(B) into the call's C.
+static bool set_launch(gemm_call *call, cl_program program, const char *name, gemm_shape s, cl_mem a,
+                       cl_mem b) {
+    launch *l = call->prepared;
+    if (!program) {
+        return false;
+    }
     cl_int status;
-    cl_kernel kernel = clCreateKernel(state->program, name, &status);
+    l->kernel = clCreateKernel(program, name, &status);
     if (status != CL_SUCCESS) {
-        gn_fail("clCreateKernel of %s: %s", name, cl_error_name(status));
-        return NULL;
+        return gn_fail("clCreateKernel of %s: %s", name, cl_error_name(status));
     }
-    list->launches = gn_realloc(list->launches, (size_t)(list->count + 1) * sizeof *list->launches);
-    launch *added = &list->launches[list->count++];
-    *added = (launch){.kernel = kernel, .local = {1, 1}};
-    for (cl_uint i = 0; i < int_count && status == CL_SUCCESS; i++) {
-        status = clSetKernelArg(kernel, i, sizeof ints[i], &ints[i]);
+    const int sizes[] = {s.m, s.n, s.k};
+    const cl_mem buffers[] = {a, b, call->c};
+    for (cl_uint i = 0; i < 6 && status == CL_SUCCESS; i++) {
+        status = i < 3 ? clSetKernelArg(l->kernel, i, sizeof sizes[i], &sizes[i])
+                       : clSetKernelArg(l->kernel, i, sizeof buffers[i - 3], &buffers[i - 3]);
     }
-    for (cl_uint i = 0; i < buffer_count && status == CL_SUCCESS; i++) {
-        status = clSetKernelArg(kernel, int_count + i, sizeof buffers[i], &buffers[i]);
-    }
-    return check(status, "clSetKernelArg") ? added : NULL;
+    return check(status, "clSetKernelArg");
 }
 
-// op(A) op(B) for first <= l < last of the sum.
-static bool add_product(gemm_call *call, gemm_shape shape, cl_mem a, cl_mem b, int first, int last) {
+static bool prepare_for_gpu(gemm_call *call) {
     const native *state = call->products->state;
-    launch *added = add_launch(call, kernel_name(shape), (int[]){shape.m, shape.n, shape.k, first, last}, 5,
-                               (cl_mem[]){a, b, call->c}, 3);
-    if (!added) {
-        return false;
-    }
-    if (state->device->class == CLASS_GPU) {
-        size_t side = (size_t)state->side;
-        added->local[0] = added->local[1] = side;
-        added->global[0] = tiles(shape.n, state->side * GPU_WPT) * side;
-        added->global[1] = tiles(shape.m, state->side * GPU_WPT) * side;
-        return true;
-    }
-    const cpu_tile *tile = state->tile;
-    added->global[0] = tiles(shape.m, shape.transpose_b ? tile->dot_rows : tile->rows);
-    added->global[1] = tiles(shape.n, shape.transpose_b ? tile->dot_columns : tile->vectors * tile->vector);
-    return true;
+    launch *l = call->prepared;
+    gemm_shape s = call->shape;
+    size_t side = (size_t)state->side;
+    l->local[0] = l->local[1] = side;
+    l->global[0] = tiles(s.n, state->side * GPU_WPT) * side;
+    l->global[1] = tiles(s.m, state->side * GPU_WPT) * side;
+    return set_launch(call, state->programs[0], group_kernels[s.transpose_a][s.transpose_b], s, call->a,
+                      call->b);
 }
 
-// Makes `transposed` of B, stored (n, k), as the first launch.
-static bool add_transpose(gemm_call *call, gemm_shape shape, cl_mem b) {
-    const native *state = call->products->state;
-    launch_list *list = call->prepared;
-    size_t bytes = sizeof(cl_float) * (size_t)shape.n * (size_t)shape.k;
-    list->transposed = memory_buffer(state->device, bytes, "B transposed", NULL);
-    if (!list->transposed) {
-        return false;
-    }
-    launch *added =
-        add_launch(call, "gemm_transpose", (int[]){shape.n, shape.k}, 2, (cl_mem[]){b, list->transposed}, 2);
-    if (!added) {
-        return false;
-    }
-    added->global[0] = (size_t)shape.k;
-    added->global[1] = tiles(shape.n, state->tile->vector);
-    return true;
+static bool prepare_dot(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b) {
+    launch *l = call->prepared;
+    l->global[0] = tiles(s.m, DOT_ROWS);
+    l->global[1] = tiles(s.n, DOT_COLUMNS);
+    return set_launch(call, tile_program(call->products->state, TILE_WIDE), "gemm_dot", s, a, b);
 }
 
-static bool prepare(gemm_call *call) {
+static bool prepare_in_place(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
+    native *state = call->products->state;
+    launch *l = call->prepared;
+    l->global[0] = tiles(s.m, state->tiles[tile].rows);
+    l->global[1] = tiles(s.n, state->tiles[tile].vectors * state->vector);
+    return set_launch(call, tile_program(state, tile), "gemm_nn", s, a, b);
+}
+
+static bool prepare_column(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
+    static const char *const names[2][2] = {{"gemm_column_nn", "gemm_column_nt"},
+                                            {"gemm_column_tn", "gemm_column_tt"}};
+    native *state = call->products->state;
+    launch *l = call->prepared;
+    size_t rows = tiles(s.m, state->tiles[tile].rows),
+           columns = tiles(s.n, state->tiles[tile].vectors * state->vector);
+    size_t busy = (ITEMS_PER_UNIT * state->units + columns - 1) / columns;
+    l->global[0] = least(rows, most(busy, tiles(s.m, COLUMN_ROWS)));
+    l->global[1] = columns;
+    return set_launch(call, tile_program(state, tile), names[s.transpose_a][s.transpose_b], s, a, b);
+}
+
+static bool prepare_for_cpu(gemm_call *call) {
     const native *state = call->products->state;
     gemm_shape s = call->shape;
     cl_mem a = call->a, b = call->b;
-    launch_list *list = call->prepared = gn_calloc(1, sizeof *list);
-    if (state->device->class == CLASS_GPU) {
-        return add_product(call, s, a, b, 0, s.k);
-    }
+    launch *l = call->prepared;
+    l->local[0] = l->local[1] = 1;
 
     // A vector is its own transpose in memory: take the kernel whose vectors run along the long side.
     if (s.n == 1 && s.transpose_a) { // c' = b' op(A)'
@@ -230,52 +248,37 @@ static bool prepare(gemm_call *call) {
     s.transpose_a = s.transpose_a && s.m > 1 && s.k > 1;
     s.transpose_b = s.transpose_b && s.k > 1;
 
-    if (s.transpose_b && (s.transpose_a || (s.m >= MANY_ROWS && s.n >= state->tile->vector))) {
-        if (!add_transpose(call, s, b)) {
-            return false;
-        }
-        s.transpose_b = false;
-        b = list->transposed;
+    if (s.transpose_b && !s.transpose_a && s.n < state->vector) {
+        return prepare_dot(call, s, a, b);
     }
-    bool strided = s.transpose_a && s.k > LONG_SUM;
-    bool collide = !s.transpose_b && s.n % COLLIDING == 0;
-    int parts = strided || collide ? (int)tiles(s.k, SUM_STEP) : 1;
-    int step = (int)tiles(s.k, parts);
-    for (int first = 0; first < s.k; first += step) {
-        if (!add_product(call, s, a, b, first, s.k - first > step ? first + step : s.k)) {
-            return false;
-        }
-    }
-    return true;
+    int tile = s.n <= state->vector       ? TILE_ONE_VECTOR
+               : s.n <= 2 * state->vector ? TILE_FEW_COLUMNS
+               : s.transpose_b            ? TILE_TALL
+                                          : TILE_WIDE;
+    bool in_place = !s.transpose_a && !s.transpose_b && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN;
+    return in_place ? prepare_in_place(call, s, a, b, tile) : prepare_column(call, s, a, b, tile);
+}
+
+static bool prepare(gemm_call *call) {
+    const native *state = call->products->state;
+    call->prepared = gn_calloc(1, sizeof(launch));
+    return state->device->class == CLASS_CPU ? prepare_for_cpu(call) : prepare_for_gpu(call);
 }
 
 static bool enqueue(const gemm_call *call) {
     const native *state = call->products->state;
-    const launch_list *list = call->prepared;
-    for (int i = 0; i < list->count; i++) {
-        const launch *next = &list->launches[i];
-        cl_int status = clEnqueueNDRangeKernel(state->device->queue, next->kernel, 2, NULL, next->global,
-                                               next->local, 0, NULL, NULL);
-        if (!check(status, "clEnqueueNDRangeKernel of gemm.cl")) {
-            return false;
-        }
-    }
-    return true;
+    const launch *l = call->prepared;
+    return check(
+        clEnqueueNDRangeKernel(state->device->queue, l->kernel, 2, NULL, l->global, l->local, 0, NULL, NULL),
+        "clEnqueueNDRangeKernel of gemm.cl");
 }
 
 static void release(void *prepared) {
-    launch_list *list = prepared;
-    if (!list) {
-        return;
+    launch *l = prepared;
+    if (l && l->kernel) {
+        clReleaseKernel(l->kernel);
     }
-    for (int i = 0; i < list->count; i++) {
-        clReleaseKernel(list->launches[i].kernel);
-    }
-    if (list->transposed) {
-        clReleaseMemObject(list->transposed);
-    }
-    free(list->launches);
-    free(list);
+    free(l);
 }
 
 const gemm_engine gemm_native = {
