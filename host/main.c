@@ -16,6 +16,7 @@ static const command commands[] = {
     {"train", command_train, "train a model; the default command"},
     {"devices", command_devices, "list what there is to run on"},
     {"models", command_models, "list the models, their papers and defaults"},
+    {"bench", command_bench, "how fast a device is, and where the training steps go on it"},
     {"generate", command_generate, "sample a trained generator"},
     {"replay", command_replay, "repeat a recorded PyTorch run and compare"},
 };

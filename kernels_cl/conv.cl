@@ -26,8 +26,8 @@
 // neighbouring places.
 
 #ifndef NAME // alone: 3x3 windows, two pixels apart, over images (N, 16, 16, 32)
-#define NAME       im2col_example
-#define FUNCTION   im2col_example_vector
+#define NAME       im2col
+#define FUNCTION   im2col_vector
 #define IM2COL
 #define HEIGHT     16
 #define WIDTH      16

@@ -40,7 +40,7 @@
 
 #ifndef NAME // alone: y = tanh(x)
 #define T          float
-#define NAME       pointwise_example
+#define NAME       pointwise
 #define PARAMETERS global const float *x, global float *y
 #define ELEMENT(i) y[i] = op_tanh(x[i])
 #define VECTOR     1

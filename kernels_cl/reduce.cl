@@ -27,7 +27,7 @@
 
 #ifndef NAME // alone: the sums of each column of x (64, 512)
 #define T          float
-#define NAME       reduce_example
+#define NAME       reduce
 #define PARAMETERS global const float *x,
 #define ELEMENT(i) x[i]
 #define VECTOR     1

@@ -18,6 +18,7 @@ struct gn_device {
     size_t local_memory;   // bytes
     size_t arenas;         // bytes that its programs' steps use, beside the variables
     struct gemm *gemm;
+    struct profile *profile; // not NULL while launches are timed: see profile.h
 };
 
 #endif

@@ -7,6 +7,7 @@
 // What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
+#include "cl/profile.h"
 #include "error.h"
 
 // A tile of the CPU kernels, MR x NV vectors, see gemm.cl. Its accumulators leave room among the registers:
@@ -268,9 +269,8 @@ static bool prepare(gemm_call *call) {
 static bool enqueue(const gemm_call *call) {
     const native *state = call->products->state;
     const launch *l = call->prepared;
-    return check(
-        clEnqueueNDRangeKernel(state->device->queue, l->kernel, 2, NULL, l->global, l->local, 0, NULL, NULL),
-        "clEnqueueNDRangeKernel of gemm.cl");
+    return check(profile_kernel(state->device, l->kernel, 2, l->global, l->local),
+                 "clEnqueueNDRangeKernel of gemm.cl");
 }
 
 static void release(void *prepared) {

@@ -8,6 +8,7 @@
 #include "cl/gemm.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
+#include "cl/profile.h"
 #include "graph/random.h"
 
 #include <string.h>
@@ -15,6 +16,7 @@
 // One of three: a kernel, a matrix product, or a copy into a variable.
 typedef struct {
     char *name; // of the kernel or the operation, with the shape: for messages
+    launch_work work;
     cl_kernel kernel;
     cl_uint dims;
     size_t global[3], local[3];
@@ -334,7 +336,7 @@ static bool add_random(builder *b, gn_node *node) {
            set_range(b, l, (first % 4 + n + 3) / 4, group_size(b));
 }
 
-static bool add_step(builder *b, int s) {
+static bool add_launch(builder *b, int s) {
     gn_node *node = b->plan->steps[s].nodes[0];
     if (b->plan->steps[s].form == FORM_POINTWISE || b->plan->steps[s].form == FORM_SUM)
         return add_fused(b, s);
@@ -366,12 +368,90 @@ static bool add_step(builder *b, int s) {
     }
 }
 
+// ---- What a launch needs -------------------------------------------------------------------------------
+
+// "2 mul, add, tanh": the operations of a step, each with how often it occurs, in the order of their first.
+static char *list_operations(const plan_step *step) {
+    char *list = gn_strdup("");
+    int counts[OP_COUNT] = {0};
+    for (int i = 0; i < step->count; i++)
+        counts[step->nodes[i]->op]++;
+    for (int i = 0; i < step->count; i++) {
+        op_kind op = step->nodes[i]->op;
+        if (!counts[op] || (op == OP_BROADCAST && step->count > 1)) // part of reading
+            continue;
+        char times[16] = "";
+        if (counts[op] > 1)
+            snprintf(times, sizeof times, "%d ", counts[op]);
+        char *longer = gn_format("%s%s%s%s", list, list[0] ? ", " : "", times, op_table[op].name);
+        free(list);
+        list = longer;
+        counts[op] = 0;
+    }
+    return list;
+}
+
+static char *shape_of_step(const plan_step *step) {
+    const gn_node *last = step->nodes[step->count - 1];
+    char from[SHAPE_TEXT] = "", to[SHAPE_TEXT];
+    shape_text(last->shape, to);
+    if (last->op == OP_MATMUL)
+        return gn_format("%c%c %dx%dx%d", last->integer[0] ? 'T' : 'N', last->integer[1] ? 'T' : 'N',
+                         last->shape.size[0], last->shape.size[1],
+                         last->input[0]->shape.size[!last->integer[0]]);
+    if (step->form == FORM_POINTWISE || step->form == FORM_SUM) {
+        char *operations = list_operations(step);
+        char *text = step->form == FORM_SUM
+                         ? gn_format("%s %s to %s", operations, shape_text(last->input[0]->shape, from), to)
+                         : gn_format("%s %s", operations, to);
+        free(operations);
+        return text;
+    }
+    return op_table[last->op].inputs ? gn_format("%s to %s", shape_text(last->input[0]->shape, from), to)
+                                     : gn_format("%s", to);
+}
+
+static launch_work work_of_step(const builder *b, const plan_step *step) {
+    const gn_node *node = step->nodes[0];
+    launch_work work = {.shape = shape_of_step(step)};
+    for (int i = 0; i < step->count; i++)
+        work.flops += op_table[step->nodes[i]->op].flops(step->nodes[i]);
+    if (step->form == FORM_POINTWISE || step->form == FORM_SUM) {
+        work.template = step->form == FORM_SUM ? "reduce" : "pointwise";
+        step_buffers buffers = codegen_buffers(b->plan, step);
+        for (int i = 0; i < buffers.reads; i++)
+            work.bytes += (double)node_bytes(buffers.read[i]);
+        for (int i = 0; i < buffers.writes; i++)
+            work.bytes += (double)node_bytes(buffers.written[i]);
+        return work;
+    }
+    work.bytes = op_table[node->op].bytes(node);
+    if (step->form == FORM_MATMUL)
+        work.b_bytes = (double)node_bytes(node->input[1]);
+    else if (step->form == FORM_PATCHES)
+        work.template = op_table[node->op].name;
+    return work;
+}
+
+static bool add_step(builder *b, int s) {
+    int i = b->program->count;
+    if (!add_launch(b, s))
+        return false;
+    b->program->launches[i].work = work_of_step(b, &b->plan->steps[s]);
+    return true;
+}
+
 static bool add_commit(builder *b, gn_node *assignment) {
     cl_mem from = tensor(b, assignment), to = memory_of_variable(b->device, assignment->variable);
     if (!from || !to)
         return false;
-    b->program->launches[b->program->count++] = (launch){
-        .name = describe("copy", assignment), .from = from, .to = to, .bytes = node_bytes(assignment)};
+    b->program->launches[b->program->count++] =
+        (launch){.name = describe("copy", assignment),
+                 .work = {.shape = gn_format("%zu bytes", node_bytes(assignment)),
+                          .bytes = 2 * (double)node_bytes(assignment)},
+                 .from = from,
+                 .to = to,
+                 .bytes = node_bytes(assignment)};
     return true;
 }
 
@@ -447,6 +527,7 @@ void gn_program_free(gn_program *program) {
             clReleaseKernel(l->kernel);
         gemm_call_free(l->product);
         free(l->name);
+        free(l->work.shape);
     }
     for (int i = 0; i < program->nodes; i++)
         if (program->owned && program->owned[i])
@@ -466,26 +547,30 @@ void gn_program_free(gn_program *program) {
 }
 
 bool gn_program_run(gn_program *program) {
-    cl_command_queue queue = program->device->queue;
+    gn_device *device = program->device;
     for (int i = 0; i < program->count; i++) {
         const launch *l = &program->launches[i];
         cl_int status = CL_SUCCESS;
+        profile_begin(device, i);
         if (l->product) {
             if (!gemm_call_enqueue(l->product))
                 return gn_fail_within("%s", l->name);
         } else if (l->kernel)
-            status =
-                clEnqueueNDRangeKernel(queue, l->kernel, l->dims, NULL, l->global, l->local, 0, NULL, NULL);
+            status = profile_kernel(device, l->kernel, l->dims, l->global, l->local);
         else
-            status = clEnqueueCopyBuffer(queue, l->from, l->to, 0, 0, l->bytes, 0, NULL, NULL);
+            status = profile_copy(device, l->from, l->to, l->bytes);
+        profile_end(device);
         if (status != CL_SUCCESS)
-            return gn_fail("%s on %s: %s", l->name, program->device->info.name, cl_error_name(status));
+            return gn_fail("%s on %s: %s", l->name, device->info.name, cl_error_name(status));
     }
-    cl_int status = clFlush(queue);
-    return status == CL_SUCCESS ||
-           gn_fail("clFlush on %s: %s", program->device->info.name, cl_error_name(status));
+    cl_int status = clFlush(device->queue);
+    return status == CL_SUCCESS || gn_fail("clFlush on %s: %s", device->info.name, cl_error_name(status));
 }
 
 program_cost program_get_cost(const gn_program *program) {
     return program->cost;
+}
+
+launch_work program_work(const gn_program *program, int launch) {
+    return program->launches[launch].work;
 }

@@ -15,4 +15,14 @@ typedef struct {
 } program_cost;
 program_cost program_get_cost(const gn_program *program);
 
+// What one launch of a run is and needs, for benchmarks.
+typedef struct {
+    const char *template; // of a generated kernel: the name in its template's file; else NULL
+    char *shape;          // what it computes, and its sizes; the program's
+    double flops;         // floating-point operations, by the operation table
+    double bytes;         // of each buffer that it reads or writes, once
+    double b_bytes;       // of a product: those of its second matrix
+} launch_work;
+launch_work program_work(const gn_program *program, int launch);
+
 #endif
