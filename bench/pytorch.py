@@ -1,42 +1,49 @@
 #!/usr/bin/env python3
-"""Compares a training step of ganc with PyTorch's on the same machine, in one run.
+"""Compares a training step of ganc with PyTorch's fastest on the same machine, in one run.
 
-PyTorch runs as users run it: eager, its default Adam or RMSprop, all threads; the batch is taken from
-normalised images in memory and the noise is drawn in the step, as ganc does both; only dcgan's images have
-their size beforehand, where ganc resizes them in the step. wgan and wgan-gp update their generator in every
-fifth step, so that theirs is a mean over both kinds of step. The two alternate for several rounds, because a
-machine's speed drifts; the table gives medians and the spread.
+PyTorch's modes, each with one thread and with as many as it takes by itself: eager, which is what a script
+gets that says nothing; fused, the optimiser in one pass over each tensor; compile, both networks by
+torch.compile and, where there is a fused form, the optimiser fused. The step is that of
+tests/reference/networks.py; the batch is taken from normalised images in memory and the noise is drawn in the
+step, as ganc does both; only dcgan's images have their size beforehand, where ganc resizes them in the step.
+wgan and wgan-gp update their generator in every fifth step, so that theirs is a mean over both kinds of step.
+torch.compile does not differentiate twice, which wgan-gp's critic needs, and RMSprop, wgan's, has no fused
+form. How it is measured: steps.py.
 
-usage: pytorch.py [--ganc PATH] [--device D] [--models gan,dcgan] [--rounds N] [--steps N] [--batch N]
-Without --ganc only PyTorch is measured. Needs torch and numpy: see tests/reference/README.md.
+usage: pytorch.py [--ganc PATH] [--device D] [--models gan,dcgan] [--rounds N] [--seconds S] [--batch N]
+                  [--json OUT]
+Needs torch, numpy and, for torch.compile, a C++ compiler: see tests/reference/README.md.
 """
-import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests', 'reference'))
-
 import torch
+
+from steps import ROWS, Contender, arguments, compare
 from networks import CLASSES, MODELS, N_CRITIC, Z_DIM, Training, image_side
 
-ROWS, WARM_UP = 10000, 20
+MODES = 'eager', 'fused', 'compile'
+WARM_UP = 2 * N_CRITIC
 
 
-class PyTorch:
-    """One model in training, kept from round to round."""
-
-    def __init__(self, model, batch):
+class PyTorch(Contender):
+    def __init__(self, model, mode, threads, batch):
         torch.manual_seed(0)
-        self.model, self.batch, self.steps = model, batch, 0
+        self.model, self.threads, self.batch, self.steps = model, threads, batch, 0
         self.training = Training(model)
+        if mode != 'eager':
+            self.fuse_optimizers(optional=mode == 'compile')
+        if mode == 'compile':
+            networks = self.training.networks
+            self.training.networks = {name: torch.compile(network) for name, network in networks.items()}
         self.images = torch.rand(ROWS, image_side(model)**2) * 2 - 1
         self.labels = torch.randint(0, CLASSES, (ROWS,))
         self.measure(WARM_UP)
+
+    def fuse_optimizers(self, optional):
+        for optimizer in self.training.optimizers.values():
+            for group in optimizer.param_groups:
+                if 'fused' in group:
+                    group['fused'] = True
+                elif not optional:
+                    raise ValueError('%s has no fused form' % type(optimizer).__name__)
 
     def step(self):
         rows = torch.randint(0, ROWS, (self.batch,))
@@ -51,64 +58,22 @@ class PyTorch:
         self.steps += 1
 
     def measure(self, steps):
-        """Milliseconds a step."""
-        start = time.perf_counter()
-        for _ in range(steps):
-            self.step()
-        return (time.perf_counter() - start) / steps * 1000
-
-
-def measure_ganc(path, device, model, steps, batch):
-    """Milliseconds a step of a run of its own, of which the first step, which compiles, is not counted."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [path, '--model', model, '--data', 'synthetic', '--steps', str(steps),
-                   '--batch', str(batch), '--json', '--out', os.path.join(folder, 'run'), '--overwrite']
-        command += ['--device', device] if device else []
-        done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit('%s failed: %s' % (' '.join(command), done.stderr.strip().split('\n')[-1]))
-    result = json.loads(done.stdout)
-    return result['seconds'] / (result['steps'] - 1) * 1000
-
-
-def describe(times):
-    return '%8.2f ms (%.2f .. %.2f)' % (statistics.median(times), min(times), max(times))
+        torch.set_num_threads(self.threads)
+        return super().measure(steps)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--ganc', metavar='PATH', help='the program, such as build/ganc')
-    parser.add_argument('--device', help="ganc's --device")
-    parser.add_argument('--models', default=','.join(MODELS),
-                        help='separated by commas (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--steps', type=int, default=200, help='in each round (default: %(default)s)')
-    parser.add_argument('--batch', type=int, default=64)
-    arguments = parser.parse_args()
-    models = arguments.models.split(',')
-    for model in models:
-        if model not in MODELS:
-            parser.error('--models: %r is not one of %s' % (model, ', '.join(MODELS)))
-    if arguments.rounds < 1 or arguments.steps < 2 or arguments.batch < 2:
-        parser.error('needs at least one round, two steps and a batch of two')
-    if arguments.ganc and not os.access(arguments.ganc, os.X_OK):
-        parser.error('--ganc: %s is no program; build ganc first' % arguments.ganc)
+    given = arguments(__doc__, MODELS)
+    counts = sorted({1, torch.get_num_threads()})
 
-    print('PyTorch %s, %d threads; %d rounds of %d steps of %d images; median (fastest .. slowest round)' % (
-        torch.__version__, torch.get_num_threads(), arguments.rounds, arguments.steps, arguments.batch))
-    for model in models:
-        pytorch, torch_ms, ganc_ms = PyTorch(model, arguments.batch), [], []
-        for _ in range(arguments.rounds):
-            torch_ms.append(pytorch.measure(arguments.steps))
-            if arguments.ganc:
-                ganc_ms.append(measure_ganc(arguments.ganc, arguments.device, model, arguments.steps,
-                                            arguments.batch))
-        line = '%-8s PyTorch %s' % (model, describe(torch_ms))
-        if ganc_ms:
-            line += '   ganc %s   ganc takes %.2f of the time' % (
-                describe(ganc_ms), statistics.median(ganc_ms) / statistics.median(torch_ms))
-        print(line, flush=True)
+    def modes_of(model):
+        torch.compiler.reset()  # else what one model compiled counts against the limit of the next
+        for mode in MODES:
+            for threads in counts:
+                yield ('%s, %d thread%s' % (mode, threads, 's' * (threads > 1)),
+                       lambda mode=mode, threads=threads: PyTorch(model, mode, threads, given.batch))
+
+    compare(given, 'PyTorch', torch.__version__, modes_of)
 
 
 if __name__ == '__main__':
