@@ -34,6 +34,17 @@
 //   rows) of whole tiles, in work-items. It walks along l in steps of TK: all work-items copy the two panels
 //   to local memory, zeros where the matrices end, then each adds to its WPT x WPT elements, which lie SIDE
 //   apart, so that neighbours read neighbouring words and store neighbouring columns.
+//
+// Every element of C is stored by FINISH(i, j, value), once, when its sum is complete; value is a vector of
+// the columns j .. j+VW where GANC_CPU finds as many. An epilogue (host/cl/codegen.c) gives it another meaning:
+// the element is used, and C is left to unfinished sums. Then n is a multiple of VW, and gemm_dot is not
+// called.
+
+#ifndef FINISH
+#define FINISH(i, j, value) STORE(value, 0, c + (i) * n + (j))
+#define PARAMETERS // of the epilogue, behind a kernel's own, and
+#define ARGUMENTS  // the same in a call; each begins with a comma
+#endif
 
 // The tiles are arrays, and become registers only where their loops are unrolled in full.
 #define UNROLL      _Pragma("unroll")
@@ -192,8 +203,9 @@ static void pack_columns(local float *panel, global const float *b, int n, int k
     }
 }
 
-// The sums become C's elements, or, with `add`, are added to them.
-static void store_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, global float *c) {
+// The sums become C's elements, or, with `add`, are added to them. With `last` that finishes them.
+static void store_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, int last,
+                       global float *c PARAMETERS) {
     UNROLL
     for (int r = 0; r < MR; r++) {
         if (i + r >= m)
@@ -203,7 +215,11 @@ static void store_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, 
         for (int v = 0; v < NV; v++) {
             int columns = n - j - v * VW;
             if (columns >= VW) {
-                STORE(add ? LOAD(v, c_row) + acc[r][v] : acc[r][v], v, c_row);
+                VECTOR sum = add ? LOAD(v, c_row) + acc[r][v] : acc[r][v];
+                if (last)
+                    FINISH(i + r, j + v * VW, sum);
+                else
+                    STORE(sum, v, c_row);
             } else if (columns > 0) {
                 float elements[VW];
                 STORE(acc[r][v], 0, elements);
@@ -217,7 +233,7 @@ static void store_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, 
 // DEPTH steps, or less, of a tile, from B where it lies. Right of the last column a vector reads on into the
 // next row of B, which does no harm: those sums are not stored. Only where B ends it must not.
 static void tile_of_b(int i, int j, int m, int n, int k, int from, int depth, global const float *a,
-                      global const float *b, global float *c) {
+                      global const float *b, global float *c PARAMETERS) {
     global const float *rows[MR];
     VECTOR acc[MR][NV];
     point_to_rows(rows, i, m, a + from, k);
@@ -226,31 +242,31 @@ static void tile_of_b(int i, int j, int m, int n, int k, int from, int depth, gl
     b += from * n + j;
     add_steps_of_b(acc, rows, 1, b, n, whole);
     add_last_steps(acc, rows, b, n, n - j, whole, depth);
-    store_tile(acc, i, j, m, n, from > 0, c);
+    store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
 }
 
-static void tile_of_panel(int i, int j, int m, int n, int from, int depth, global const float *a, int row_step,
-                          int l_step, local const float *panel, global float *c) {
+static void tile_of_panel(int i, int j, int m, int n, int k, int from, int depth, global const float *a,
+                          int row_step, int l_step, local const float *panel, global float *c PARAMETERS) {
     global const float *rows[MR];
     VECTOR acc[MR][NV];
     point_to_rows(rows, i, m, a + from * l_step, row_step);
     clear_tile(acc);
     add_steps_of_panel(acc, rows, l_step, panel, NR, depth);
-    store_tile(acc, i, j, m, n, from > 0, c);
+    store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
 }
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm_nn(int m, int n, int k, global const float *restrict a, global const float *restrict b,
-        global float *restrict c) {
+        global float *c PARAMETERS) {
     int i = (int)get_global_id(0) * MR, j = (int)get_global_id(1) * NR;
     for (int from = 0; from < k; from += DEPTH)
-        tile_of_b(i, j, m, n, k, from, min(DEPTH, k - from), a, b, c);
+        tile_of_b(i, j, m, n, k, from, min(DEPTH, k - from), a, b, c ARGUMENTS);
 }
 
 #define COLUMN_KERNEL(name, row_step, l_step, pack)                                                          \
     kernel __attribute__((reqd_work_group_size(1, 1, 1))) void name(                                         \
         int m, int n, int k, global const float *restrict a,                                                 \
-        global const float *restrict b, global float *restrict c) {                                          \
+        global const float *restrict b, global float *c PARAMETERS) {                                        \
         local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
         int items = (int)get_global_size(0), tiles = (m + MR - 1) / MR;                                      \
         int own = (tiles + items - 1) / items * MR, top = (int)get_global_id(0) * own;                       \
@@ -259,7 +275,7 @@ gemm_nn(int m, int n, int k, global const float *restrict a, global const float 
             int depth = min(DEPTH, k - from);                                                             \
             pack;                                                                                            \
             for (int i = top; i < min(top + own, m); i += MR)                                                \
-                tile_of_panel(i, j, m, n, from, depth, a, row_step, l_step, panel, c);                       \
+                tile_of_panel(i, j, m, n, k, from, depth, a, row_step, l_step, panel, c ARGUMENTS);          \
         }                                                                                                    \
     }
 
@@ -344,6 +360,7 @@ gemm_dot(int m, int n, int k, global const float *restrict a, global const float
 #define TK 16
 #endif
 #define TILE  (SIDE * WPT)
+#define STORE(value, at, to) *(to) = (value)
 #define PITCH (TILE + 1) // an odd pitch: a column of a panel spreads over the banks of local memory
 
 // Copies a panel: panel[l - l0][r - r0] of the operand's rows r (A's i, B's j). `along_l` says which index is
@@ -371,7 +388,8 @@ static void clear_tile(float acc[WPT][WPT]) {
 }
 
 static void group_tile(int m, int n, int k, global const float *a, int transpose_a, global const float *b,
-                       int transpose_b, global float *c, local float *panel_a, local float *panel_b) {
+                       int transpose_b, global float *c, local float *panel_a,
+                       local float *panel_b PARAMETERS) {
     int x = (int)get_local_id(0), y = (int)get_local_id(1);
     int i0 = (int)get_group_id(1) * TILE, j0 = (int)get_group_id(0) * TILE;
 
@@ -412,7 +430,7 @@ static void group_tile(int m, int n, int k, global const float *a, int transpose
         for (int q = 0; q < WPT; q++) {
             int i = i0 + y + r * SIDE, j = j0 + x + q * SIDE;
             if (i < m && j < n)
-                c[i * n + j] = sum[r][q];
+                FINISH(i, j, sum[r][q]);
         }
     }
 }
@@ -420,9 +438,9 @@ static void group_tile(int m, int n, int k, global const float *a, int transpose
 #define GROUP_KERNEL(name, transpose_a, transpose_b)                                                         \
     kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void name(                                   \
         int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
-        global float *restrict c) {                                                                          \
+        global float *c PARAMETERS) {                                                                        \
         local float panel_a[TK * PITCH], panel_b[TK * PITCH];                                                \
-        group_tile(m, n, k, a, transpose_a, b, transpose_b, c, panel_a, panel_b);                            \
+        group_tile(m, n, k, a, transpose_a, b, transpose_b, c, panel_a, panel_b ARGUMENTS);                  \
     }
 
 GROUP_KERNEL(gemm_nn, 0, 0)

@@ -65,7 +65,7 @@ static double product_distance(gn_device *device, gemm_shape s, uint32_t *seed) 
         ck_assert_int_eq(status[i], CL_SUCCESS);
     }
 
-    gemm_call *call = gemm_call_new(device->gemm, s, buffer_a, buffer_b, c);
+    gemm_call *call = gemm_call_new(device->gemm, s, buffer_a, buffer_b, c, NULL);
     ck_assert_msg(call != NULL, "%s", gn_error());
     float *results[] = {first, second};
     for (int run = 0; run < 2; run++) {
@@ -181,7 +181,7 @@ START_TEST(a_long_sum_keeps_its_digits) {
     double worst = 0;
     for (int t = 0; t < 4; t++) {
         gemm_shape s = {t / 2, t % 2, M, N, K};
-        gemm_call *call = gemm_call_new(device->gemm, s, buffer_a, buffer_b, buffer_c);
+        gemm_call *call = gemm_call_new(device->gemm, s, buffer_a, buffer_b, buffer_c, NULL);
         ck_assert_msg(call && gemm_call_enqueue(call), "%s", gn_error());
         ck_assert_int_eq(
             clEnqueueReadBuffer(device->queue, buffer_c, CL_TRUE, 0, M * N * sizeof *c, c, 0, NULL, NULL),
@@ -213,7 +213,7 @@ END_TEST
 START_TEST(too_large_is_an_error) {
     gn_device *device = open_device(&configurations[0].options);
     gemm_shape shape = {false, false, 50000, 50000, 1};
-    ck_assert_ptr_null(gemm_call_new(device->gemm, shape, NULL, NULL, NULL));
+    ck_assert_ptr_null(gemm_call_new(device->gemm, shape, NULL, NULL, NULL, NULL));
     assert_error("50000x50000x1", "elements");
     gn_device_free(device);
 }

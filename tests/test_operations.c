@@ -434,6 +434,52 @@ START_TEST(updates_of_state) {
 }
 END_TEST
 
+// ---- Epilogues ---------------------------------------------------------------------------------------
+
+static gn_variable *add_matrix(check *c, const char *name, int id, int rows, int columns) {
+    char *full = gn_format("%s.%d", name, id);
+    gn_variable *variable = add_f32(c, full, gn_shape_of(2, rows, columns));
+    free(full);
+    return variable;
+}
+
+// op(x) op(w), of which a bias and a tanh make a layer. In one of three cases sums read it as well, in one an
+// update.
+static void add_product(check *c, int id, int m, int n, int k, bool tx, bool tw) {
+    gn_graph *graph = c->graph;
+    gn_node *x = gn_read(graph, tx ? add_matrix(c, "x", id, k, m) : add_matrix(c, "x", id, m, k));
+    gn_node *w = gn_read(graph, tw ? add_matrix(c, "w", id, n, k) : add_matrix(c, "w", id, k, n));
+    gn_node *product = gn_scale(graph_matmul(x, tx, w, tw), 0.1);
+    gn_node *layer = gn_tanh(gn_add(product, gn_read(graph, add_matrix(c, "b", id, 1, n))));
+    gn_assign(graph, add_matrix(c, "y", id, m, n + 1), gn_pad(layer, 0, 1)); // by a kernel of its own
+    if (id % 3 == 0)
+        gn_assign(graph, add_matrix(c, "z", id, 1, n), gn_sum_to(product, gn_shape_of(2, 1, n)));
+    if (id % 3 == 1) {
+        gn_variable *updated = add_matrix(c, "v", id, m, n);
+        gn_assign(graph, updated, gn_sub(gn_scale(gn_read(graph, updated), 0.5), product));
+    }
+}
+
+// Around tiles, vectors and the depth of a sum, by the native kernels, with epilogues and without.
+START_TEST(epilogues) {
+    static const int m[] = {5, 70}, n[] = {16, 17, 80}, k[] = {3, 127, 300};
+    gn_device_options device_options = {.device_class = classes[_i / 2], .gemm = "native"};
+    gn_device *device = gn_device_open(NULL, &device_options);
+    ck_assert_msg(device != NULL, "%s", gn_error());
+    check *c = check_new();
+    for (int i = 0; i < 18; i++)
+        add_product(c, i, m[i % 2], n[i / 2 % 3], k[i / 6], i % 4 == 1, i % 5 < 2);
+    for (int i = 0; i < c->count; i++)
+        c->results[i].tolerance = (tolerance){OF_LARGEST, 16, 1};
+    plan_options options = plan_options_default();
+    options.epilogue = _i % 2 == 0;
+    run_and_compare(c, device, options, 2);
+    print_worst(c, "epilogue");
+    check_free(c);
+    gn_device_free(device);
+}
+END_TEST
+
 static void add_case(Suite *suite, const char *name, const TTest *test, int runs) {
     TCase *tcase = tcase_create(name);
     tcase_set_timeout(tcase, 600);
@@ -447,5 +493,6 @@ Suite *test_suite(void) {
     add_case(suite, "derivatives", derivatives, 2);
     add_case(suite, "switches", switches, 5);
     add_case(suite, "state", updates_of_state, NOTHING_ON + 3);
+    add_case(suite, "epilogues", epilogues, 4);
     return suite;
 }

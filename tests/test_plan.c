@@ -145,11 +145,28 @@ static void store(place to, size_t first, size_t count, const double *values) {
         set(to, first + i, values[i]);
 }
 
-// The pointwise nodes of a step at the elements [first, first + count): values[k] gets those of node k.
+// Element e of a product, from what its operands hold by now: a step must not have written to them.
+static double product_element(const gn_node *node, const operand operands[2], size_t e) {
+    bool ta = node->integer[0], tb = node->integer[1];
+    size_t m = (size_t)node->shape.size[0], n = (size_t)node->shape.size[1], row = e / n, column = e % n;
+    size_t k = gn_shape_count(node->input[0]->shape) / m;
+    double sum = 0;
+    for (size_t l = 0; l < k; l++)
+        sum += get(operands[0].place, ta ? l * m + row : row * k + l) *
+               get(operands[1].place, tb ? column * k + l : l * n + column);
+    return sum;
+}
+
+// The nodes of a step at the elements [first, first + count): values[k] gets those of node k.
 static void compute_block(const plan_step *step, int nodes, operand (*operands)[MAX_INPUTS], double **values,
                           size_t first, size_t count, double (*inputs)[MAX_INPUTS]) {
     for (int k = 0; k < nodes; k++) {
         gn_node node = *step->nodes[k];
+        if (node.op == OP_MATMUL) {
+            for (size_t i = 0; i < count; i++)
+                values[k][i] = product_element(&node, operands[k], first + i);
+            continue;
+        }
         const double *in[MAX_INPUTS] = {NULL};
         for (int j = 0; j < op_table[node.op].inputs; j++) {
             load(&operands[k][j], values, first, count, (double *)inputs + (size_t)j * count);
@@ -158,6 +175,35 @@ static void compute_block(const plan_step *step, int nodes, operand (*operands)[
         node.op = node.op == OP_BROADCAST ? OP_COPY : node.op; // load() has done it
         node.shape = gn_shape_of(1, (int)count);
         reference_evaluate(&node, in, NULL, values[k]);
+    }
+}
+
+static void spoil(place place, size_t count) {
+    for (size_t i = 0; i < (place.packed ? (count + 3) / 4 : count); i++)
+        place.memory[i] = NAN;
+}
+
+enum { COLUMNS = 2, DEPTH = 3 }; // of products, see plan_options
+
+// What a product's step promises to a kernel that makes COLUMNS columns at once, and DEPTH terms.
+static void check_product(const machine *m, const plan_step *step) {
+    const gn_node *product = step->nodes[0];
+    for (int k = 1; k < step->count; k++) {
+        gn_node *node = step->nodes[k];
+        REQUIRE(op_table[node->op].form == FORM_POINTWISE || node->op == OP_BROADCAST, "%s in an epilogue",
+                op_table[node->op].name);
+        REQUIRE(node->op != OP_BROADCAST || broadcast_node_axes(node).size[0] % COLUMNS == 0,
+                "a broadcast that changes within a vector");
+        REQUIRE(gn_shape_count(node->shape) == gn_shape_count(product->shape), "another size");
+    }
+    REQUIRE(step->count == 1 || product->shape.size[1] % COLUMNS == 0, "an odd number of columns");
+    REQUIRE(gn_shape_count(step->sums->shape) == gn_shape_count(product->shape) &&
+                step->sums->type == GN_F32 && plan_step_has(step, step->sums) &&
+                plan_is_stored(m->plan, step->sums),
+            "no place for the sums");
+    if (product->input[0]->shape.size[!product->integer[0]] > DEPTH) {
+        REQUIRE(!plan_is_in_variable(m->plan, step->sums), "unfinished sums in a variable");
+        spoil(place_of(m, step->sums), gn_shape_count(product->shape));
     }
 }
 
@@ -171,6 +217,8 @@ static void run_fused(machine *m, const plan_step *step) {
     double **values = gn_calloc((size_t)step->count, sizeof *values);
     double(*inputs)[MAX_INPUTS] = gn_calloc(block, sizeof *inputs);
     double *summands = sum ? gn_calloc(total, sizeof *summands) : NULL;
+    if (step->form == FORM_MATMUL)
+        check_product(m, step);
     for (int k = 0; k < step->count; k++) {
         values[k] = gn_calloc(k < nodes ? block : gn_shape_count(sum->shape), sizeof(double));
         for (int j = 0; j < op_table[step->nodes[k]->op].inputs; j++)
@@ -226,11 +274,6 @@ static void run_kernel(machine *m, const plan_step *step) {
         free(in[j]);
 }
 
-static void spoil(place place, size_t count) {
-    for (size_t i = 0; i < (place.packed ? (count + 3) / 4 : count); i++)
-        place.memory[i] = NAN;
-}
-
 static void machine_run(machine *m) {
     const plan *plan = m->plan;
     memset(m->computed, 0, (size_t)plan->graph->count * sizeof *m->computed);
@@ -239,7 +282,7 @@ static void machine_run(machine *m) {
         for (int k = 0; k < step->count; k++) // what a step writes to the arena is nothing that it reads
             if (plan->places[step->nodes[k]->id].chunk >= 0)
                 spoil(place_of(m, step->nodes[k]), gn_shape_count(step->nodes[k]->shape));
-        if (step->form == FORM_POINTWISE || step->form == FORM_SUM)
+        if (step->form == FORM_POINTWISE || step->form == FORM_SUM || step->form == FORM_MATMUL)
             run_fused(m, step);
         else
             run_kernel(m, step);
@@ -305,12 +348,16 @@ static size_t check_places(const plan *plan, plan_options options) {
     return most;
 }
 
-// Bit by bit: fuse, reuse, in place, split.
+// Bit by bit: fuse, reuse, in place, split, epilogue (with updates).
 static plan_options options_of(int bits) {
     return (plan_options){.fuse = bits & 1,
                           .reuse = bits & 2,
                           .in_place = bits & 4,
                           .split = bits & 8,
+                          .epilogue = bits & 16,
+                          .product_columns = COLUMNS,
+                          .product_depth = DEPTH,
+                          .product_updates = true,
                           .alignment = 128,
                           .max_allocation = SIZE_MAX};
 }
@@ -339,9 +386,10 @@ static void check_variables(const machine *m, reference *truth, gn_graph *graph,
     }
 }
 
-// Plans of the graph give the reference's numbers, run after run: with the options 0, stride, ... up to
-// `last`, to the last bit; or, where sums are split, to rounding. `what` and `seed` name the graph.
-static void check_options(gn_graph *graph, const char *what, int seed, int runs, int stride, int last) {
+// Plans of the graph give the reference's numbers, run after run: with the options first, first + stride, ...
+// up to `last`, to the last bit; or, where sums are split, to rounding. `what` and `seed` name the graph.
+static void check_options(gn_graph *graph, const char *what, int seed, int runs, int first, int stride,
+                          int last) {
     reference *truth[4]; // after one run, after two, ...
     REQUIRE(runs <= 4, "%d runs", runs);
     for (int run = 0; run < runs; run++) {
@@ -349,7 +397,7 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
         for (int i = 0; i <= run; i++)
             reference_run(truth[run]);
     }
-    for (int bits = 0; bits <= last; bits += stride) {
+    for (int bits = first; bits <= last; bits += stride) {
         plan_options options = options_of(bits);
         int before = graph->count;
         plan *plan = plan_new(graph, options);
@@ -358,8 +406,9 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
         machine m = machine_new(plan);
         for (int run = 0; run < runs; run++) {
             char where[128];
-            snprintf(where, sizeof where, "%s %d, fuse %d, reuse %d, in place %d, split %d, run %d", what,
-                     seed, options.fuse, options.reuse, options.in_place, options.split, run);
+            snprintf(where, sizeof where,
+                     "%s %d, fuse %d, reuse %d, in place %d, split %d, epilogue %d, run %d", what, seed,
+                     options.fuse, options.reuse, options.in_place, options.split, options.epilogue, run);
             machine_run(&m);
             check_variables(&m, truth[run], graph, options.split ? 1e-12 : 0, where);
         }
@@ -371,7 +420,8 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
 }
 
 static void check_plans(gn_graph *graph, const char *what, int seed, int runs) {
-    check_options(graph, what, seed, runs, 1, 7);
+    check_options(graph, what, seed, runs, 0, 1, 7);
+    check_options(graph, what, seed, runs, 17, 2, 23);
 }
 
 static int count_nodes(const plan *plan, op_kind op) {
@@ -485,13 +535,15 @@ START_TEST(switches_by_environment) {
     static const struct {
         const char *off;
         int bits;
-    } cases[] = {
-        {"reuse,in-place", 9}, {"fuse", 14}, {"split", 7}, {"split,fuse,reuse,in-place", 0}, {"", 15}};
+    } cases[] = {{"reuse,in-place", 25}, {"fuse", 30},
+                 {"split", 23},          {"split,fuse,reuse,in-place,epilogue", 0},
+                 {"epilogue", 15},       {"", 31}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setenv("GANC_OFF", cases[i].off, 1);
         plan_options is = plan_options_default(), should = options_of(cases[i].bits);
         ck_assert(is.fuse == should.fuse && is.reuse == should.reuse);
         ck_assert(is.in_place == should.in_place && is.split == should.split);
+        ck_assert(is.epilogue == should.epilogue);
     }
     unsetenv("GANC_OFF");
 }
@@ -510,7 +562,7 @@ START_TEST(long_sums_are_split) {
         ck_assert_int_eq(count_nodes(plan, OP_SUM), bits & 8 ? 9 : 5);
         plan_free(plan);
     }
-    check_options(graph, "long sums", 0, 2, 1, 15);
+    check_options(graph, "long sums", 0, 2, 0, 1, 15);
     printf("test_plan: split sums: largest error %.2g\n", largest_error);
 }
 END_TEST
@@ -680,6 +732,120 @@ START_TEST(counter_read_after_it_moved) {
     keep(gn_add(gn_to_f32(step), gn_to_f32(next)));
     gn_assign(graph, table->variable, gn_scale(table, 0.5)); // after it was gathered from
     check_plans(graph, "counter", 0, 4);
+}
+END_TEST
+
+// ---- Epilogues ---------------------------------------------------------------------------------------
+
+enum { ALL = 7, WITH_EPILOGUES = 23 }; // options_of() without and with
+
+// The only product's place in the arena; -1 where it never goes to memory.
+static int chunk_of_product(plan_options options) {
+    plan *plan = plan_new(graph, options);
+    int chunk = -1;
+    for (int i = 0; i < plan->graph->count; i++)
+        if (plan->graph->nodes[i]->op == OP_MATMUL)
+            chunk = plan->places[i].chunk;
+    plan_free(plan);
+    return chunk;
+}
+
+static gn_node *matrix(const char *name, int rows, int columns) {
+    return gn_read(graph, variable(name, gn_shape_of(2, rows, columns)));
+}
+
+static void check_steps(const char *what, int without, int with) {
+    ck_assert_msg(steps_of(ALL) == without && steps_of(WITH_EPILOGUES) == with,
+                  "%s: %d steps, and %d with epilogues", what, steps_of(ALL), steps_of(WITH_EPILOGUES));
+    check_plans(graph, what, 0, 3);
+    teardown();
+    setup();
+}
+
+START_TEST(epilogues_join) {
+    gn_node *bias = gn_read(graph, variable("b", gn_shape_of(1, 8)));
+    gn_node *y = gn_matmul(matrix("x", 4, 6), matrix("w", 6, 8));
+    keep(gn_leaky_relu(gn_add(y, bias), 0.2));
+    ck_assert_int_ge(chunk_of_product(options_of(ALL)), 0);
+    plan_options into_arena = options_of(WITH_EPILOGUES & ~4); // its output lends its place
+    ck_assert_int_eq(chunk_of_product(into_arena), -1);
+    ck_assert_int_ge(chunk_of_product(options_of(WITH_EPILOGUES)), 0); // a variable does not
+    check_steps("layer", 2, 1);
+
+    y = gn_matmul(matrix("x", 4, 2), matrix("w", 2, 8)); // a short sum needs no place
+    keep(gn_tanh(y));
+    ck_assert_int_eq(chunk_of_product(options_of(WITH_EPILOGUES)), -1);
+    check_steps("short sum", 2, 1);
+
+    y = gn_matmul(matrix("x", 4, 6), matrix("w", 6, 8)); // a view between, another reader
+    keep(gn_exp(gn_reshape(y, gn_shape_of(3, 2, 2, 8))));
+    keep(gn_sum_axis(y, 0));
+    ck_assert_int_ge(chunk_of_product(options_of(WITH_EPILOGUES)), 0);
+    check_steps("view", 4, 3);
+
+    gn_node *a = matrix("a", 4, 6), *b = matrix("b", 6, 8); // only one of two products takes their sum
+    keep(gn_add(gn_matmul(a, b), graph_matmul(matrix("c", 6, 4), true, gn_tanh(b), false)));
+    check_steps("two products", 4, 3);
+}
+END_TEST
+
+START_TEST(epilogues_that_do_not_fit) {
+    keep(gn_tanh(gn_matmul(matrix("x", 4, 6), matrix("w", 6, 7)))); // columns
+    check_steps("odd columns", 2, 2);
+
+    gn_node *x = matrix("x", 4, 6), *thirds = gn_broadcast(matrix("s", 8, 1), gn_shape_of(2, 8, 3));
+    gn_node *y = gn_reshape(gn_matmul(x, matrix("w", 6, 6)), gn_shape_of(2, 8, 3));
+    keep(gn_mul(y, thirds)); // a vector would span two numbers
+    check_steps("odd broadcast", 2, 2);
+
+    y = gn_matmul(matrix("x", 4, 4), matrix("w", 4, 4)); // what follows has more elements
+    keep(gn_broadcast(y, gn_shape_of(3, 2, 4, 4)));
+    check_steps("broadcast of it", 2, 2);
+
+    gn_variable *v = variable("v", gn_shape_of(2, 6, 8)); // the device does not want updates
+    gn_node *g = graph_matmul(matrix("x", 4, 6), true, matrix("g", 4, 8), false);
+    gn_assign(graph, v, gn_sub(gn_read(graph, v), gn_scale(g, 0.1)));
+    plan_options options = options_of(WITH_EPILOGUES);
+    options.product_updates = false;
+    plan *plan = plan_new(graph, options);
+    ck_assert_int_eq(plan->count, 2);
+    plan_free(plan);
+    options.product_updates = true;
+    options.product_columns = 0;
+    plan = plan_new(graph, options);
+    ck_assert_int_eq(plan->count, 2);
+    plan_free(plan);
+    check_steps("update", 2, 1);
+}
+END_TEST
+
+// The product is read at all indices until its step ends: it must not share one with a write to its operands.
+START_TEST(epilogues_and_operands) {
+    gn_variable *w = variable("w", gn_shape_of(2, 6, 6));
+    gn_node *old = gn_read(graph, w);
+    gn_assign(graph, w, gn_scale(gn_matmul(old, old), 0.4));
+    check_steps("square", 2, 2);
+
+    w = variable("w", gn_shape_of(2, 6, 6)); // through an operand that is computed at the same index
+    gn_node *t = gn_tanh(gn_read(graph, w));
+    gn_assign(graph, w, gn_add(gn_matmul(t, matrix("x", 6, 6)), t));
+    keep(gn_exp(t));
+    check_steps("operand", 3, 2);
+
+    // A layer back: the weights change only when the gradient by its input is there.
+    w = variable("w", gn_shape_of(2, 6, 6));
+    gn_node *x = matrix("x", 6, 6), *g = matrix("g", 6, 6);
+    old = gn_read(graph, w);
+    gn_assign(graph, w, gn_sub(old, gn_scale(graph_matmul(x, true, g, false), 0.1)));
+    keep(gn_mul(graph_matmul(g, false, old, true), x));
+    check_steps("layer back", 4, 2);
+
+    // The epilogue of one product waits for another that reads what it replaces, and reads that one as well.
+    w = variable("w", gn_shape_of(2, 6, 6));
+    old = gn_read(graph, w);
+    gn_node *p = gn_matmul(matrix("x", 6, 6), matrix("y", 6, 6)), *q = gn_matmul(gn_tanh(p), old);
+    gn_assign(graph, w, gn_scale(gn_add(p, q), 0.2));
+    check_steps("in between", 4, 3);
 }
 END_TEST
 
@@ -884,20 +1050,24 @@ static void build_random_graph(void) {
 // The seed of a failure stands in its message.
 START_TEST(random_graphs) {
     enum { GRAPHS = 300, FIRST_SEED = 1 };
-    int nodes = 0, steps = 0, unfused = 0, copies = 0;
+    int nodes = 0, steps = 0, with_epilogues = 0, unfused = 0, copies = 0;
     for (int seed = FIRST_SEED; seed < FIRST_SEED + GRAPHS; seed++) {
         random_state = (uint64_t)seed;
         build_random_graph();
         check_plans(graph, "random graph", seed, 3);
         nodes += graph->count;
         steps += steps_of(7);
+        with_epilogues += steps_of(23);
         unfused += steps_of(6);
         copies += copies_in_place(true);
         teardown();
         setup();
     }
-    printf("test_plan: %d random graphs (seeds %d .. %d): %d nodes, %d steps unfused, %d fused, %d copies\n",
-           GRAPHS, FIRST_SEED, FIRST_SEED + GRAPHS - 1, nodes, unfused, steps, copies);
+    printf("test_plan: %d random graphs (seeds %d .. %d): %d nodes, %d steps unfused, %d fused, %d with "
+           "epilogues, "
+           "%d copies\n",
+           GRAPHS, FIRST_SEED, FIRST_SEED + GRAPHS - 1, nodes, unfused, steps, with_epilogues, copies);
+    ck_assert_int_lt(with_epilogues, steps);
     ck_assert_int_lt(steps, unfused);
     ck_assert_int_gt(copies, 0);
 }
@@ -929,8 +1099,10 @@ START_TEST(training_steps_run) {
     session_graphs graphs = build_session(&s, all_models[_i], 2, 3);
     int stride = _i < 2 ? 1 : 7; // the later models bring no other state
     for (int turn = 0; turn < 2; turn++)
-        if (graphs.steps[turn])
-            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, stride, 7);
+        if (graphs.steps[turn]) {
+            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 0, stride, 7);
+            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 23, 1, 23);
+        }
     session_end(&s, &graphs);
 }
 END_TEST
@@ -953,6 +1125,13 @@ static void check_fit(const gn_graph *graph, const char *name) {
                    plan->count, count_nodes(plan, OP_MATMUL), arena[bits], live);
         plan_free(plan);
     }
+    plan_options options = options_of(31);
+    plan *finished = plan_new(graph, options);
+    check_places(finished, options);
+    printf("test_plan: %s: %d steps with epilogues, arena of %zu bytes\n", name, finished->count,
+           plan_arena_bytes(finished));
+    ck_assert_int_lt(finished->count, steps[7]);
+    plan_free(finished);
     ck_assert_int_lt(steps[7], steps[6]);
     ck_assert_uint_lt(arena[7], arena[5]);
     ck_assert_uint_lt(arena[7], arena[3]);
@@ -1017,6 +1196,13 @@ Suite *test_suite(void) {
     tcase_add_test(hazards, log_assigned_and_recorded);
     tcase_add_test(hazards, counter_read_after_it_moved);
     suite_add_tcase(suite, hazards);
+
+    TCase *epilogues = tcase_create("epilogues");
+    tcase_add_checked_fixture(epilogues, setup, teardown);
+    tcase_add_test(epilogues, epilogues_join);
+    tcase_add_test(epilogues, epilogues_that_do_not_fit);
+    tcase_add_test(epilogues, epilogues_and_operands);
+    suite_add_tcase(suite, epilogues);
 
     TCase *random = tcase_create("random");
     tcase_add_checked_fixture(random, setup, teardown);

@@ -1,45 +1,28 @@
 // Fused steps become OpenCL C: for each a function that loads, computes and stores the elements at one index,
-// wrapped in the loops of kernels_cl/pointwise.cl or reduce.cl. Patches are the text of conv.cl with its
-// sizes.
+// wrapped in the loops of kernels_cl/pointwise.cl, reduce.cl or gemm.cl. Patches are the text of conv.cl with
+// its sizes.
 //
 // An element of every node of a step has the same index i. What a step reads from outside has either as many
 // elements, or is the input of an OP_BROADCAST, whose index is computed from i. All sizes are written into
-// the text: divisions by constants are cheap, and equal layers share a kernel.
+// the text: divisions by constants are cheap, and equal layers share a kernel. A product's kernel knows its
+// column as well, which is a bias's index whatever the sizes.
 #include "cl/codegen.h"
+#include "cl/gemm.h"
 
 #include <math.h>
 #include <string.h>
 
 // ---- Index arithmetic of broadcasts ------------------------------------------------------------------
 
-// A broadcast's axes from the innermost, neighbours merged where both stretch or both do not.
-typedef struct {
-    int size[GN_MAX_DIMS];
-    bool stretched[GN_MAX_DIMS];
-    int count;
-} merged_axes;
-
-static merged_axes merge_axes(const gn_node *broadcast) {
-    merged_axes axes = {.count = 0};
-    for (int i = broadcast->shape.dims - 1; i >= 0; i--) {
-        int size = broadcast->shape.size[i];
-        bool stretched = broadcast->input[0]->shape.size[i] != size;
-        if (size == 1)
-            continue;
-        if (axes.count && axes.stretched[axes.count - 1] == stretched)
-            axes.size[axes.count - 1] *= size;
-        else {
-            axes.size[axes.count] = size;
-            axes.stretched[axes.count++] = stretched;
-        }
-    }
-    return axes;
-}
-
 // Where element i of the broadcast lies in its input, as an expression: (i / below) % size for each axis that
 // does not stretch, times what lies below it in the input.
-static void print_broadcast_index(FILE *out, const gn_node *broadcast) {
-    merged_axes axes = merge_axes(broadcast);
+static void print_broadcast_index(FILE *out, const plan_step *step, const gn_node *broadcast) {
+    broadcast_axes axes = broadcast_node_axes(broadcast);
+    if (step->form == FORM_MATMUL && axes.count == 2 && axes.size[0] == step->nodes[0]->shape.size[1] &&
+        !axes.stretched[0]) {
+        fputs("column", out);
+        return;
+    }
     int below = 1, stride = 1;
     const char *plus = "";
     for (int i = 0; i < axes.count; below *= axes.size[i++]) {
@@ -75,7 +58,7 @@ static void add_once(gn_node **list, int *count, gn_node *node) {
 
 step_buffers codegen_buffers(const plan *plan, const plan_step *step) {
     step_buffers buffers = {.reads = 0};
-    for (int i = 0; i < step->count; i++) {
+    for (int i = step->form == FORM_MATMUL; i < step->count; i++) {
         gn_node *node = step->nodes[i];
         for (int j = 0; j < op_table[node->op].inputs; j++) {
             gn_node *base = plan_base(node->input[j]);
@@ -89,6 +72,8 @@ step_buffers codegen_buffers(const plan *plan, const plan_step *step) {
 }
 
 int codegen_vector(const gn_device *device, const plan_step *step) {
+    if (step->form == FORM_MATMUL)
+        return gemm_epilogue_limits(device->gemm).columns;
     const gn_node *last = step->nodes[step->count - 1];
     bool sum = last->op == OP_SUM;
     int vector = device->class == CLASS_CPU ? 16 : sum ? 1 : 4;
@@ -104,7 +89,7 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
         vector /= 2;
     for (int i = 0; i < step->count; i++)
         if (step->nodes[i]->op == OP_BROADCAST)
-            while (merge_axes(step->nodes[i]).size[0] % vector)
+            while (broadcast_node_axes(step->nodes[i]).size[0] % vector)
                 vector /= 2;
     return vector;
 }
@@ -152,14 +137,14 @@ static void print_operand(FILE *out, const plan_step *step, const step_buffers *
         return;
     }
     int from = find(buffers->read, buffers->reads, base);
-    bool splat = node->op == OP_BROADCAST && merge_axes(node).stretched[0];
+    bool splat = node->op == OP_BROADCAST && broadcast_node_axes(node).stretched[0];
     if (vector > 1 && !splat)
         fprintf(out, "vload%s(0, in%d + ", suffix, from);
     else
         fprintf(out, "(%s%s)(in%d[", type, suffix, from);
     if (node->op == OP_BROADCAST) {
         fputs("(", out);
-        print_broadcast_index(out, node);
+        print_broadcast_index(out, step, node);
         fputs(")", out);
     } else
         fputs("i", out);
@@ -205,6 +190,25 @@ static void print_types(FILE *out, int vector) {
             suffix);
 }
 
+static void print_store(FILE *out, int vector, int value, const char *to) {
+    if (vector > 1)
+        fprintf(out, "    vstore%d(v%d, 0, %s + i);\n", vector, value, to);
+    else
+        fprintf(out, "    %s[i] = v%d;\n", to, value);
+}
+
+// The rest of the function: the nodes from `first` on, which it computes and stores.
+static void print_body(FILE *out, const plan_step *step, const step_buffers *buffers, int first, int vector) {
+    for (int i = first; i < step->count; i++)
+        print_computation(out, step, buffers, i, vector);
+    for (int i = 0; i < buffers->writes; i++) {
+        char to[16];
+        snprintf(to, sizeof to, "out%d", i);
+        print_store(out, vector, find(step->nodes, step->count, buffers->written[i]), to);
+    }
+    fputs("}\n", out);
+}
+
 static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, int vector,
                             const char *template) {
     step_buffers buffers = codegen_buffers(plan, step);
@@ -212,21 +216,36 @@ static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, 
     fputs("static void FUNCTION(const uint i, ", out);
     print_parameters(out, &buffers, buffers.writes);
     fputs(") {\n", out);
-    for (int i = 0; i < step->count; i++)
-        print_computation(out, step, &buffers, i, vector);
-    for (int i = 0; i < buffers.writes; i++) {
-        int value = find(step->nodes, step->count, buffers.written[i]);
-        if (vector > 1)
-            fprintf(out, "    vstore%d(v%d, 0, out%d + i);\n", vector, value, i);
-        else
-            fprintf(out, "    out%d[i] = v%d;\n", i, value);
-    }
-    fputs("}\n#define PARAMETERS ", out);
+    print_body(out, step, &buffers, 0, vector);
+    fputs("#define PARAMETERS ", out);
     print_parameters(out, &buffers, buffers.writes);
     fputs("\n#define ELEMENT(i) FUNCTION(i", out);
     print_arguments(out, buffers.reads, buffers.writes);
     fprintf(out, ")\n%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n",
             template);
+}
+
+// The operations' macros, with a kernel of their own, which nobody calls.
+static void print_operations(FILE *out, const char *pointwise) {
+    fprintf(out, "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n", pointwise);
+}
+
+// The epilogue of a product, whose kernel calls finish() with a value of the product, v0, at element i.
+static void print_epilogue(FILE *out, const plan *plan, const plan_step *step, int vector,
+                           const char *pointwise) {
+    step_buffers buffers = codegen_buffers(plan, step);
+    const char *suffix = vector_suffix(vector);
+    print_operations(out, pointwise);
+    fprintf(out, "#define T float%s\n#define CONVERT convert_float%s\n#define PARAMETERS , ", suffix, suffix);
+    print_parameters(out, &buffers, buffers.writes);
+    fputs("\n#define ARGUMENTS ", out);
+    print_arguments(out, buffers.reads, buffers.writes);
+    fputs("\n#define FINISH(i, j, value) finish((i) * n + (j), j, value, c ARGUMENTS)\n"
+          "static void finish(const uint i, const uint column, const T v0, global float *c PARAMETERS) {\n",
+          out);
+    if (plan_is_stored(plan, step->nodes[0]))
+        print_store(out, vector, 0, "c");
+    print_body(out, step, &buffers, 1, vector);
 }
 
 static void print_memory(FILE *out, int vector) {
@@ -299,6 +318,8 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
         print_sum(out, plan, step, vector, skip_head(templates->reduce));
     else if (step->form == FORM_PATCHES)
         print_patches(out, step, vector, skip_head(templates->conv));
+    else if (step->form == FORM_MATMUL)
+        print_epilogue(out, plan, step, vector, skip_head(templates->pointwise));
     else
         print_pointwise(out, plan, step, vector, skip_head(templates->pointwise));
     fclose(out);
@@ -316,17 +337,19 @@ const char *codegen_name(const plan_step *step, int kernel, char name[KERNEL_NAM
 }
 
 generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates) {
-    generated_code code = {.kernel_of_step = gn_calloc((size_t)plan->count, sizeof(int))};
+    generated_code code = {.kernel_of_step = gn_calloc((size_t)plan->count, sizeof(int)),
+                           .epilogues = gn_calloc((size_t)plan->count, sizeof(char *)),
+                           .steps = plan->count};
     char **texts = gn_calloc((size_t)plan->count, sizeof(char *));
     size_t length = 0;
     FILE *out = open_memstream(&code.source, &length);
     GN_ASSERT(out, "out of memory on the host");
-    // The operations' macros come first: with a kernel of their own, which nobody calls.
-    fprintf(out, "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n",
-            skip_head(templates->pointwise));
+    print_operations(out, skip_head(templates->pointwise));
     for (int s = 0; s < plan->count; s++) {
         const plan_step *step = &plan->steps[s];
         code.kernel_of_step[s] = -1;
+        if (step->form == FORM_MATMUL && step->count > 1)
+            code.epilogues[s] = step_text(device, plan, step, templates);
         if (!is_generated(step->form))
             continue;
         char *text = step_text(device, plan, step, templates);
@@ -352,6 +375,9 @@ generated_code codegen(const gn_device *device, const plan *plan, const code_tem
 }
 
 void generated_code_free(generated_code *code) {
+    for (int s = 0; s < code->steps; s++)
+        free(code->epilogues[s]);
+    free(code->epilogues);
     free(code->source);
     free(code->kernel_of_step);
     *code = (generated_code){0};

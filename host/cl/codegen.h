@@ -11,6 +11,8 @@ typedef struct {
     char *source;
     int *kernel_of_step; // by step: its kernel's number; -1 for other steps
     int kernels;
+    char **epilogues; // by step: a product's epilogue, see gemm.h; NULL for other steps
+    int steps;
 } generated_code;
 
 // The texts of the kernel files.
@@ -26,7 +28,8 @@ enum { KERNEL_NAME = 32 };
 const char *codegen_name(const plan_step *step, int kernel, char name[KERNEL_NAME]);
 
 // The buffers of a fused step's kernel in the order of its parameters, as the nodes whose memory they are:
-// first what it reads, then what it writes. At most `MAX_STEP_BUFFERS`.
+// first what it reads, then what it writes; for a product's those of the epilogue. At most
+// `MAX_STEP_BUFFERS`.
 enum { MAX_STEP_BUFFERS = 128 };
 typedef struct {
     gn_node *read[MAX_STEP_BUFFERS], *written[MAX_STEP_BUFFERS];

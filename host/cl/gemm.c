@@ -42,7 +42,12 @@ static bool large_enough(cl_mem buffer, int rows, int columns) {
            bytes >= sizeof(cl_float) * (size_t)rows * (size_t)columns;
 }
 
-gemm_call *gemm_call_new(gemm *products, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c) {
+gemm_limits gemm_epilogue_limits(const gemm *products) {
+    return products->engine->limits ? products->engine->limits(products->state) : (gemm_limits){0};
+}
+
+gemm_call *gemm_call_new(gemm *products, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c,
+                         const gemm_epilogue *epilogue) {
     int64_t m = shape.m, n = shape.n, k = shape.k, limit = INT_MAX - MARGIN;
     GN_ASSERT(m > 0 && n > 0 && k > 0, "matrix product of %s", describe(shape).text);
     if (m * n > limit || m * k > limit || k * n > limit) {
@@ -55,12 +60,13 @@ gemm_call *gemm_call_new(gemm *products, gemm_shape shape, cl_mem a, cl_mem b, c
               "matrix product %s: a buffer is too small", describe(shape).text);
 
     gemm_call *call = gn_calloc(1, sizeof *call);
-    *call = (gemm_call){.products = products, .shape = shape, .a = a, .b = b, .c = c};
+    *call = (gemm_call){.products = products, .shape = shape, .a = a, .b = b, .c = c, .epilogue = epilogue};
     if (!products->engine->prepare(call)) {
         gn_fail_within("matrix product %s", describe(shape).text);
         gemm_call_free(call);
         return NULL;
     }
+    call->epilogue = NULL;
     return call;
 }
 
@@ -125,7 +131,7 @@ static bool verify_shape(gemm *products, gemm_shape s) {
     cl_mem buffer_a = memory_buffer(device, na * sizeof *a, what, a);
     cl_mem buffer_b = buffer_a ? memory_buffer(device, nb * sizeof *b, what, b) : NULL;
     cl_mem buffer_c = buffer_b ? memory_buffer(device, bytes_c, what, c) : NULL;
-    gemm_call *call = buffer_c ? gemm_call_new(products, s, buffer_a, buffer_b, buffer_c) : NULL;
+    gemm_call *call = buffer_c ? gemm_call_new(products, s, buffer_a, buffer_b, buffer_c, NULL) : NULL;
     bool right = call && gemm_call_enqueue(call);
     if (right) {
         cl_int status = clEnqueueReadBuffer(device->queue, buffer_c, CL_TRUE, 0, bytes_c, c, 0, NULL, NULL);

@@ -24,9 +24,25 @@ void gemm_free(gemm *gemm);
 // What products run on: "clblast", "clblast with ganc's CPU parameters", "native".
 const char *gemm_description(const gemm *gemm);
 
+// What these products take of an epilogue, which is elementwise work on C before it is stored.
+typedef struct {
+    int columns;  // finished at once: n must be a multiple of it; 0: no epilogues
+    int depth;    // of a sum in registers: longer ones pass through C before they are complete
+    bool updates; // are epilogues that assign to variables worth it?
+} gemm_limits;
+gemm_limits gemm_epilogue_limits(const gemm *gemm);
+
+typedef struct {
+    const char *source; // OpenCL C that defines gemm.cl's FINISH, PARAMETERS and ARGUMENTS
+    const cl_mem *buffers;
+    int count; // what the PARAMETERS stand for
+} gemm_epilogue;
+
 // Makes one product ready to be enqueued again and again on the same buffers (which the caller keeps alive).
+// With an epilogue, which may be NULL, C holds unfinished sums and what the epilogue stores there.
 typedef struct gemm_call gemm_call;
-gemm_call *gemm_call_new(gemm *gemm, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c);
+gemm_call *gemm_call_new(gemm *gemm, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c,
+                         const gemm_epilogue *epilogue);
 void gemm_call_free(gemm_call *call);
 bool gemm_call_enqueue(gemm_call *call);
 

@@ -14,7 +14,8 @@ typedef struct {
     // Makes call->prepared, or what else an enqueue needs. release() follows, even after a failure.
     bool (*prepare)(gemm_call *call);
     bool (*enqueue)(const gemm_call *call);
-    void (*release)(void *prepared); // accepts NULL
+    void (*release)(void *prepared);          // accepts NULL
+    gemm_limits (*limits)(const void *state); // NULL: takes no epilogues
 } gemm_engine;
 
 extern const gemm_engine gemm_native;        // kernels_cl/gemm.cl
@@ -31,7 +32,8 @@ struct gemm_call {
     const gemm *products;
     gemm_shape shape;
     cl_mem a, b, c;
-    void *prepared; // the engine's own
+    const gemm_epilogue *epilogue; // while the call is made
+    void *prepared;                // the engine's own
 };
 
 // The compiler options that the user gives to CLBlast, on which its results depend; "" for none.

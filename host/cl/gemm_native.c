@@ -1,14 +1,17 @@
 // Matrix products by ganc's own kernels, kernels_cl/gemm.cl, for either class of device.
 //
 // A product is one launch. On a CPU device its tile is one of a few, which were measured, and go by the width
-// of the device's vectors and by the shape; for each there is a program, compiled when the first product
-// wants it. A GPU's work-group is as large as the device takes.
+// of the device's vectors and by the shape; for each, and each epilogue, there is a program, compiled when
+// the first product wants it. A GPU's work-group is as large as the device takes.
 //
 // What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
 #include "cl/profile.h"
 #include "error.h"
+
+#include <limits.h>
+#include <string.h>
 
 // A tile of the CPU kernels, MR x NV vectors, see gemm.cl. Its accumulators leave room among the registers:
 // 24 of 32 where vectors have 16 elements, 12 of 16 elsewhere.
@@ -24,7 +27,8 @@ enum { TILE_WIDE, TILE_TALL, TILE_FEW_COLUMNS, TILE_ONE_VECTOR };
 enum {
     DOT_ROWS = 4, // the tile of gemm_dot
     DOT_COLUMNS = 3,
-    GPU_SIDE = 16, // of a work-group; halved until the device takes it
+    SUM_DEPTH = 128, // DEPTH
+    GPU_SIDE = 16,   // of a work-group; halved until the device takes it
     GPU_WPT = 4,
     GPU_DEPTH = 16
 };
@@ -37,10 +41,17 @@ enum { ITEMS_PER_UNIT = 4, COLUMN_ROWS = 256 };
 // that a column falls into few sets of the cache, and where the column is larger than the cache.
 enum { COLLIDING = 1024, LONG_COLUMN = 4096 };
 
+// gemm.cl with an epilogue.
+typedef struct variant {
+    char *epilogue;             // "" for none
+    cl_program programs[TILES]; // by tile, NULL where not wanted yet; CLASS_GPU has one
+    struct variant *next;
+} variant;
+
 typedef struct {
     gn_device *device;
-    char *source;               // gemm.cl
-    cl_program programs[TILES]; // by tile, NULL where not wanted yet; CLASS_GPU has one
+    char *source; // gemm.cl
+    variant *variants;
     // CLASS_CPU:
     const cpu_tile *tiles;
     int vector;    // elements
@@ -61,20 +72,36 @@ static bool check(cl_int status, const char *call) {
 
 // ---- Programs ----------------------------------------------------------------------------------------
 
-static bool build(native *state, int tile, char *options) { // takes the options
-    state->programs[tile] = kernels_build(state->device, "gemm.cl", state->source, options);
-    free(options);
-    return state->programs[tile] != NULL;
+static variant *find_variant(native *state, const char *epilogue) {
+    variant *found = state->variants;
+    while (found && strcmp(found->epilogue, epilogue) != 0) {
+        found = found->next;
+    }
+    if (!found) {
+        found = gn_calloc(1, sizeof *found);
+        *found = (variant){.epilogue = gn_strdup(epilogue), .next = state->variants};
+        state->variants = found;
+    }
+    return found;
 }
 
-static cl_program tile_program(native *state, int tile) {
-    const cpu_tile *t = &state->tiles[tile];
-    if (!state->programs[tile]) {
-        build(state, tile,
-              gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d", state->vector, t->rows, t->vectors,
-                        DOT_ROWS, DOT_COLUMNS));
+// The program of an epilogue ("" for none) and a tile; NULL on failure.
+static cl_program build(native *state, const char *epilogue, int tile) {
+    cl_program *program = &find_variant(state, epilogue)->programs[tile];
+    if (*program) {
+        return *program;
     }
-    return state->programs[tile];
+    const cpu_tile *t = &state->tiles[tile];
+    char *options = state->device->class == CLASS_CPU
+                        ? gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d", state->vector,
+                                    t->rows, t->vectors, DOT_ROWS, DOT_COLUMNS, SUM_DEPTH)
+                        : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", state->side, GPU_WPT, GPU_DEPTH);
+    char *source = gn_format("%s%s", epilogue, state->source);
+    *program =
+        kernels_build(state->device, *epilogue ? "gemm.cl with an epilogue" : "gemm.cl", source, options);
+    free(source);
+    free(options);
+    return *program;
 }
 
 static bool prepare_cpu(native *state) {
@@ -84,19 +111,19 @@ static bool prepare_cpu(native *state) {
                     NULL);
     state->vector = width >= 16 ? 16 : width >= 8 ? 8 : 4;
     state->tiles = state->vector == 16 ? wide_tiles : narrow_tiles;
-    return tile_program(state, TILE_WIDE) != NULL;
+    return build(state, "", TILE_WIDE) != NULL;
 }
 
 static const char *const group_kernels[2][2] = {{"gemm_nn", "gemm_nt"}, {"gemm_tn", "gemm_tt"}};
 
 // The most work-items that a group of any kernel of the program may have; false where that cannot be asked.
-static bool group_limit(const native *state, size_t *limit) {
+static bool group_limit(const native *state, cl_program program, size_t *limit) {
     *limit = SIZE_MAX;
     for (int t = 0; t < 4; t++) {
         const char *name = group_kernels[t / 2][t % 2];
         size_t own = 0;
         cl_int status;
-        cl_kernel kernel = clCreateKernel(state->programs[0], name, &status);
+        cl_kernel kernel = clCreateKernel(program, name, &status);
         if (status == CL_SUCCESS) {
             status = clGetKernelWorkGroupInfo(kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
                                               sizeof own, &own, NULL);
@@ -110,6 +137,20 @@ static bool group_limit(const native *state, size_t *limit) {
     return true;
 }
 
+static void free_variants(native *state) {
+    while (state->variants) {
+        variant *first = state->variants;
+        state->variants = first->next;
+        for (int t = 0; t < TILES; t++) {
+            if (first->programs[t]) {
+                clReleaseProgram(first->programs[t]);
+            }
+        }
+        free(first->epilogue);
+        free(first);
+    }
+}
+
 // What a kernel needs of registers shows only when it is built: smaller groups are tried until one fits.
 static bool prepare_gpu(native *state) {
     const gn_device *device = state->device;
@@ -120,15 +161,14 @@ static bool prepare_gpu(native *state) {
             continue;
         }
         state->side = side;
-        if (!build(state, 0, gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", side, GPU_WPT, GPU_DEPTH)) ||
-            !group_limit(state, &limit)) {
+        cl_program program = build(state, "", 0);
+        if (!program || !group_limit(state, program, &limit)) {
             return false;
         }
         if (group <= limit) {
             return true;
         }
-        clReleaseProgram(state->programs[0]);
-        state->programs[0] = NULL;
+        free_variants(state);
     }
     return gn_fail("gemm.cl: no work-group fits %s (at most %zu work-items, %zu bytes of local memory)",
                    device->info.name, device->max_group, device->local_memory);
@@ -136,11 +176,7 @@ static bool prepare_gpu(native *state) {
 
 static void stop(void *state) {
     native *stopped = state;
-    for (int t = 0; t < TILES; t++) {
-        if (stopped->programs[t]) {
-            clReleaseProgram(stopped->programs[t]);
-        }
-    }
+    free_variants(stopped);
     free(stopped->source);
     free(stopped);
 }
@@ -154,6 +190,15 @@ static void *start(gn_device *device, const char *source) {
         return NULL;
     }
     return state;
+}
+
+// A kernel on a CPU walks down columns of tiles: an update's many tensors would be loaded and stored in
+// pieces too short for the hardware to fetch ahead (527 us where product and update alone take 205 and 196).
+static gemm_limits limits(const void *state) {
+    const native *started = state;
+    return started->device->class == CLASS_CPU
+               ? (gemm_limits){.columns = started->vector, .depth = SUM_DEPTH, .updates = false}
+               : (gemm_limits){.columns = 1, .depth = INT_MAX, .updates = true};
 }
 
 // ---- Launches ----------------------------------------------------------------------------------------
@@ -171,9 +216,10 @@ static size_t most(size_t a, size_t b) {
 }
 
 // One kernel for op(A) op(B) into the call's C.
-static bool set_launch(gemm_call *call, cl_program program, const char *name, gemm_shape s, cl_mem a,
-                       cl_mem b) {
+static bool set_launch(gemm_call *call, int tile, const char *name, gemm_shape s, cl_mem a, cl_mem b) {
     launch *l = call->prepared;
+    const gemm_epilogue *epilogue = call->epilogue;
+    cl_program program = build(call->products->state, epilogue ? epilogue->source : "", tile);
     if (!program) {
         return false;
     }
@@ -188,47 +234,62 @@ static bool set_launch(gemm_call *call, cl_program program, const char *name, ge
         status = i < 3 ? clSetKernelArg(l->kernel, i, sizeof sizes[i], &sizes[i])
                        : clSetKernelArg(l->kernel, i, sizeof buffers[i - 3], &buffers[i - 3]);
     }
+    for (cl_uint i = 0; epilogue && i < (cl_uint)epilogue->count && status == CL_SUCCESS; i++) {
+        status = clSetKernelArg(l->kernel, 6 + i, sizeof epilogue->buffers[i], &epilogue->buffers[i]);
+    }
     return check(status, "clSetKernelArg");
 }
 
+// An epilogue needs registers too.
+static bool epilogue_fits(native *state, const gemm_epilogue *epilogue) {
+    cl_program program = build(state, epilogue->source, 0);
+    size_t group = (size_t)state->side * (size_t)state->side, limit;
+    return program && group_limit(state, program, &limit) &&
+           (group <= limit || gn_fail("with its epilogue it runs in work-groups of %zu, not of %zu; "
+                                      "GANC_OFF=epilogue does without",
+                                      limit, group));
+}
+
 static bool prepare_for_gpu(gemm_call *call) {
-    const native *state = call->products->state;
+    native *state = call->products->state;
     launch *l = call->prepared;
     gemm_shape s = call->shape;
     size_t side = (size_t)state->side;
+    if (call->epilogue && !epilogue_fits(state, call->epilogue)) {
+        return false;
+    }
     l->local[0] = l->local[1] = side;
     l->global[0] = tiles(s.n, state->side * GPU_WPT) * side;
     l->global[1] = tiles(s.m, state->side * GPU_WPT) * side;
-    return set_launch(call, state->programs[0], group_kernels[s.transpose_a][s.transpose_b], s, call->a,
-                      call->b);
+    return set_launch(call, 0, group_kernels[s.transpose_a][s.transpose_b], s, call->a, call->b);
 }
 
 static bool prepare_dot(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b) {
     launch *l = call->prepared;
     l->global[0] = tiles(s.m, DOT_ROWS);
     l->global[1] = tiles(s.n, DOT_COLUMNS);
-    return set_launch(call, tile_program(call->products->state, TILE_WIDE), "gemm_dot", s, a, b);
+    return set_launch(call, TILE_WIDE, "gemm_dot", s, a, b);
 }
 
 static bool prepare_in_place(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
-    native *state = call->products->state;
+    const native *state = call->products->state;
     launch *l = call->prepared;
     l->global[0] = tiles(s.m, state->tiles[tile].rows);
     l->global[1] = tiles(s.n, state->tiles[tile].vectors * state->vector);
-    return set_launch(call, tile_program(state, tile), "gemm_nn", s, a, b);
+    return set_launch(call, tile, "gemm_nn", s, a, b);
 }
 
 static bool prepare_column(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
     static const char *const names[2][2] = {{"gemm_column_nn", "gemm_column_nt"},
                                             {"gemm_column_tn", "gemm_column_tt"}};
-    native *state = call->products->state;
+    const native *state = call->products->state;
     launch *l = call->prepared;
     size_t rows = tiles(s.m, state->tiles[tile].rows),
            columns = tiles(s.n, state->tiles[tile].vectors * state->vector);
     size_t busy = (ITEMS_PER_UNIT * state->units + columns - 1) / columns;
     l->global[0] = least(rows, most(busy, tiles(s.m, COLUMN_ROWS)));
     l->global[1] = columns;
-    return set_launch(call, tile_program(state, tile), names[s.transpose_a][s.transpose_b], s, a, b);
+    return set_launch(call, tile, names[s.transpose_a][s.transpose_b], s, a, b);
 }
 
 static bool prepare_for_cpu(gemm_call *call) {
@@ -288,4 +349,5 @@ const gemm_engine gemm_native = {
     .prepare = prepare,
     .enqueue = enqueue,
     .release = release,
+    .limits = limits,
 };

@@ -245,15 +245,23 @@ static bool add_patches(builder *b, int s) {
            set_number(l, &i, (cl_uint)items) && set_range(b, l, items, cpu ? 16 : group_size(b));
 }
 
-static bool add_product(builder *b, gn_node *node) {
+static bool add_product(builder *b, int s) {
+    const plan_step *step = &b->plan->steps[s];
+    gn_node *node = step->nodes[0];
     bool ta = node->integer[0], tb = node->integer[1];
     gemm_shape shape = {ta, tb, node->shape.size[0], node->shape.size[1], node->input[0]->shape.size[!ta]};
-    cl_mem a = tensor(b, node->input[0]), bb = tensor(b, node->input[1]), c = tensor(b, node);
+    cl_mem a = tensor(b, node->input[0]), bb = tensor(b, node->input[1]), c = tensor(b, step->sums);
     if (!a || !bb || !c)
         return false;
+    step_buffers nodes = codegen_buffers(b->plan, step);
+    cl_mem buffers[2 * MAX_STEP_BUFFERS];
+    gemm_epilogue epilogue = {b->code.epilogues[s], buffers, nodes.reads + nodes.writes};
+    for (int i = 0; i < epilogue.count && epilogue.source; i++)
+        if (!(buffers[i] = tensor(b, i < nodes.reads ? nodes.read[i] : nodes.written[i - nodes.reads])))
+            return false;
     launch *l = &b->program->launches[b->program->count++];
     l->name = describe("product", node);
-    l->product = gemm_call_new(b->device->gemm, shape, a, bb, c);
+    l->product = gemm_call_new(b->device->gemm, shape, a, bb, c, epilogue.source ? &epilogue : NULL);
     return l->product != NULL;
 }
 
@@ -345,7 +353,7 @@ static bool add_launch(builder *b, int s) {
     case OP_COL2IM:
         return add_patches(b, s);
     case OP_MATMUL:
-        return add_product(b, node);
+        return add_product(b, s);
     case OP_SLICE:
     case OP_PAD:
         return add_columns(b, node);
@@ -370,7 +378,8 @@ static bool add_launch(builder *b, int s) {
 
 // ---- What a launch needs -------------------------------------------------------------------------------
 
-// "2 mul, add, tanh": the operations of a step, each with how often it occurs, in the order of their first.
+// "2 mul, add, tanh": the elementwise operations of a step, and a sum, each with how often it occurs, in the
+// order of their first.
 static char *list_operations(const plan_step *step) {
     char *list = gn_strdup("");
     int counts[OP_COUNT] = {0};
@@ -378,7 +387,8 @@ static char *list_operations(const plan_step *step) {
         counts[step->nodes[i]->op]++;
     for (int i = 0; i < step->count; i++) {
         op_kind op = step->nodes[i]->op;
-        if (!counts[op] || (op == OP_BROADCAST && step->count > 1)) // part of reading
+        bool reading = op == OP_BROADCAST && step->count > 1;
+        if (!counts[op] || reading || op == OP_MATMUL)
             continue;
         char times[16] = "";
         if (counts[op] > 1)
@@ -391,14 +401,23 @@ static char *list_operations(const plan_step *step) {
     return list;
 }
 
+// "TN 784x512x64", and the operations of its epilogue: "NN 64x512x784, add, tanh".
+static char *shape_of_product(const plan_step *step) {
+    const gn_node *node = step->nodes[0];
+    char *epilogue = list_operations(step);
+    char *text = gn_format("%c%c %dx%dx%d%s%s", node->integer[0] ? 'T' : 'N', node->integer[1] ? 'T' : 'N',
+                           node->shape.size[0], node->shape.size[1],
+                           node->input[0]->shape.size[!node->integer[0]], epilogue[0] ? ", " : "", epilogue);
+    free(epilogue);
+    return text;
+}
+
 static char *shape_of_step(const plan_step *step) {
     const gn_node *last = step->nodes[step->count - 1];
     char from[SHAPE_TEXT] = "", to[SHAPE_TEXT];
     shape_text(last->shape, to);
-    if (last->op == OP_MATMUL)
-        return gn_format("%c%c %dx%dx%d", last->integer[0] ? 'T' : 'N', last->integer[1] ? 'T' : 'N',
-                         last->shape.size[0], last->shape.size[1],
-                         last->input[0]->shape.size[!last->integer[0]]);
+    if (step->form == FORM_MATMUL)
+        return shape_of_product(step);
     if (step->form == FORM_POINTWISE || step->form == FORM_SUM) {
         char *operations = list_operations(step);
         char *text = step->form == FORM_SUM
@@ -416,19 +435,22 @@ static launch_work work_of_step(const builder *b, const plan_step *step) {
     launch_work work = {.shape = shape_of_step(step)};
     for (int i = 0; i < step->count; i++)
         work.flops += op_table[step->nodes[i]->op].flops(step->nodes[i]);
-    if (step->form == FORM_POINTWISE || step->form == FORM_SUM) {
-        work.template = step->form == FORM_SUM ? "reduce" : "pointwise";
+    bool product = step->form == FORM_MATMUL;
+    if (product || step->form == FORM_POINTWISE || step->form == FORM_SUM) {
+        work.template = product ? NULL : step->form == FORM_SUM ? "reduce" : "pointwise";
         step_buffers buffers = codegen_buffers(b->plan, step);
         for (int i = 0; i < buffers.reads; i++)
             work.bytes += (double)node_bytes(buffers.read[i]);
         for (int i = 0; i < buffers.writes; i++)
             work.bytes += (double)node_bytes(buffers.written[i]);
-        return work;
     }
-    work.bytes = op_table[node->op].bytes(node);
-    if (step->form == FORM_MATMUL)
+    if (product) {
         work.b_bytes = (double)node_bytes(node->input[1]);
-    else if (step->form == FORM_PATCHES)
+        work.bytes += (double)node_bytes(node->input[0]) + work.b_bytes;
+        work.bytes += plan_is_stored(b->plan, node) ? (double)node_bytes(node) : 0;
+    } else if (!work.template)
+        work.bytes = op_table[node->op].bytes(node);
+    if (step->form == FORM_PATCHES)
         work.template = op_table[node->op].name;
     return work;
 }
@@ -499,6 +521,10 @@ static bool build(builder *b) {
 gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options) {
     options.alignment = device->alignment > options.alignment ? device->alignment : options.alignment;
     options.max_allocation = device->max_allocation;
+    gemm_limits limits = gemm_epilogue_limits(device->gemm);
+    options.product_columns = limits.columns;
+    options.product_depth = limits.depth;
+    options.product_updates = limits.updates;
     plan *plan = plan_new(graph, options);
     gn_program *program = gn_calloc(1, sizeof *program);
     program->device = device;

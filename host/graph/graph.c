@@ -255,6 +255,23 @@ gn_node *gn_broadcast(gn_node *x, gn_shape shape) {
     return node_new(x->graph, (gn_node){.op = OP_BROADCAST, .input = {x}, .shape = shape});
 }
 
+broadcast_axes broadcast_node_axes(const gn_node *broadcast) {
+    broadcast_axes axes = {.count = 0};
+    for (int i = broadcast->shape.dims - 1; i >= 0; i--) {
+        int size = broadcast->shape.size[i];
+        bool stretched = broadcast->input[0]->shape.size[i] != size;
+        if (size == 1)
+            continue;
+        if (axes.count && axes.stretched[axes.count - 1] == stretched)
+            axes.size[axes.count - 1] *= size;
+        else {
+            axes.size[axes.count] = size;
+            axes.stretched[axes.count++] = stretched;
+        }
+    }
+    return axes;
+}
+
 gn_node *gn_slice(gn_node *x, int first, int count) {
     GN_ASSERT(x->shape.dims > 0, "slice of a scalar");
     return node_new(x->graph, (gn_node){.op = OP_SLICE,

@@ -150,6 +150,15 @@ patch_loops patch_node_loops(const gn_node *node);
 
 gn_node *graph_copy(gn_node *x);
 
+// A broadcast's axes from the innermost; axes of size 1 are left out, and neighbours merged where both
+// stretch or both do not.
+typedef struct {
+    int size[GN_MAX_DIMS];
+    bool stretched[GN_MAX_DIMS];
+    int count;
+} broadcast_axes;
+broadcast_axes broadcast_node_axes(const gn_node *broadcast);
+
 // A sum over one run of neighbouring axes, and a broadcast along one, are loops over (outer, run, inner):
 // element (o, r, i) of the larger shape goes with element (o, i) of the smaller.
 typedef struct {

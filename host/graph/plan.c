@@ -4,7 +4,8 @@
 //                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages.
 //  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
-//  3. fuse         joins pointwise nodes to the sums that read them, then to each other.
+//  3. fuse         joins pointwise nodes to the sums that read them, then to each other and to the matrix
+//                  products that they read.
 //  4. schedule     puts the joined steps in order.
 //  5. place        gives each tensor that memory must hold a place in the arena.
 //
@@ -55,6 +56,7 @@ plan_options plan_options_default(void) {
     return (plan_options){
         .split = !off || !strstr(off, "split"),
         .fuse = !off || !strstr(off, "fuse"),
+        .epilogue = !off || !strstr(off, "epilogue"),
         .reuse = !off || !strstr(off, "reuse"),
         .in_place = !off || !strstr(off, "in-place"),
         .alignment = 128,
@@ -264,8 +266,14 @@ static void join(planner *p, int from, int to) {
     p->last[to] = p->last[from];
 }
 
-// Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`, or if it
-// leads to the version that one of the group replaces: a step cannot write both.
+// Must the two ends of an order edge be in different steps? A step makes an element of each node at a time:
+// it cannot write two versions of a variable, nor what its product reads at all indices.
+static bool is_apart(const gn_node *before, const gn_node *after) {
+    return before == after->previous || before->op == OP_MATMUL;
+}
+
+// Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`, or if its
+// ends cannot share a step.
 static bool group_reaches(planner *p, int group, int goal, bool direct) {
     for (int i = p->first[group]; i >= 0; i = p->next[i]) {
         gn_node *node = p->plan->graph->nodes[i];
@@ -278,7 +286,7 @@ static bool group_reaches(planner *p, int group, int goal, bool direct) {
             int before = group_of(p, input);
             if (before < 0 || before == group)
                 continue;
-            if (before == goal && (direct || (edge && input == node->previous)))
+            if (before == goal && (direct || (edge && is_apart(input, node))))
                 return true;
             if (before == goal || p->visited[before])
                 continue;
@@ -320,6 +328,51 @@ static void absorb(planner *p, gn_node *input, int group) {
         absorb(p, node->input[i], group);
 }
 
+static bool is_in_sum(const planner *p, const gn_node *node) {
+    return p->group[node->id] >= 0 && p->plan->graph->nodes[p->group[node->id]]->op == OP_SUM;
+}
+
+// Joins the group of `input` to that of `node`, which reads it at the same index, if they may.
+static void join_input(planner *p, const gn_node *input, const gn_node *node) {
+    int from = p->group[input->id], to = p->group[node->id];
+    if (from != to && same_count(input, node) && can_join(p, from, to))
+        join(p, from, to);
+}
+
+// The matrix product of a group, NULL for none.
+static gn_node *product_of(const planner *p, int group) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
+        if (p->plan->graph->nodes[i]->op == OP_MATMUL)
+            return p->plan->graph->nodes[i];
+    return NULL;
+}
+
+// Can this group be a product's epilogue, which has no product yet? Its kernel finishes some columns at once,
+// and loads what a broadcast reads as one vector, or as one number.
+static bool is_epilogue(const planner *p, int group) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
+        const gn_node *node = p->plan->graph->nodes[i];
+        if (!is_elementwise(node) || (node->op == OP_ASSIGN && !p->options.product_updates) ||
+            (node->op == OP_BROADCAST && broadcast_node_axes(node).size[0] % p->options.product_columns))
+            return false;
+    }
+    return true;
+}
+
+// The last products first: where two could take what reads both, the other one is ready by then.
+static void add_epilogues(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    for (int i = graph->count - 1; i >= 0; i--) {
+        gn_node *product = graph->nodes[i];
+        if (product->op != OP_MATMUL || product->shape.size[1] % p->options.product_columns)
+            continue;
+        for (int j = i + 1; j < graph->count; j++)
+            if (is_elementwise(graph->nodes[j]) && reads(graph->nodes[j], product) &&
+                is_epilogue(p, p->group[j]))
+                join_input(p, product, graph->nodes[j]);
+    }
+}
+
 static void fuse(planner *p) {
     gn_graph *graph = p->plan->graph;
     for (int i = 0; i < graph->count; i++)
@@ -327,15 +380,14 @@ static void fuse(planner *p) {
             absorb(p, graph->nodes[i]->input[0], i);
     for (int i = 0; i < graph->count; i++) {
         gn_node *node = graph->nodes[i];
-        bool in_sum = p->group[i] >= 0 && graph->nodes[p->group[i]]->op == OP_SUM;
-        for (int j = 0; j < input_count(node) && is_elementwise(node) && !in_sum; j++) {
+        for (int j = 0; j < input_count(node) && is_elementwise(node) && !is_in_sum(p, node); j++) {
             gn_node *input = plan_base(node->input[j]);
-            int from = p->group[input->id], to = p->group[i];
-            if (is_elementwise(input) && from != to && graph->nodes[from]->op != OP_SUM &&
-                same_count(input, node) && can_join(p, from, to))
-                join(p, from, to);
+            if (is_elementwise(input) && !is_in_sum(p, input))
+                join_input(p, input, node);
         }
     }
+    if (p->options.epilogue && p->options.product_columns)
+        add_epilogues(p);
 }
 
 // ---- 4. Order ----------------------------------------------------------------------------------------
@@ -373,26 +425,34 @@ static void schedule_group(planner *p, int group) {
 
     plan_step *step = &p->plan->steps[p->plan->count++];
     step->nodes = gn_calloc((size_t)count, sizeof(gn_node *));
+    gn_node *product = product_of(p, group);
+    if (product)
+        append_node(p, step, product);
     for (int i = p->first[group]; i >= 0; i = p->next[i])
         append_node(p, step, graph->nodes[i]);
     op_form form = op_table[step->nodes[count - 1]->op].form;
-    step->form = form == FORM_BROADCAST ? FORM_POINTWISE : form;
+    step->form = product ? FORM_MATMUL : form == FORM_BROADCAST ? FORM_POINTWISE : form;
 }
 
-static bool is_last_of_group(const planner *p, int id) {
-    for (int i = p->first[p->group[id]]; i >= 0; i = p->next[i])
-        if (i > id)
+// Does the node say when its group has its turn? The last one does; but a product is not put off until its
+// epilogue was built: what it reads would be kept that long.
+static bool leads_group(const planner *p, gn_node *node) {
+    gn_node *product = product_of(p, p->group[node->id]);
+    if (product)
+        return node == product;
+    for (int i = p->first[p->group[node->id]]; i >= 0; i = p->next[i])
+        if (i > node->id)
             return false;
     return true;
 }
 
-// In the order in which the steps' last nodes were built, but for what the edges demand.
+// In the order in which the leading nodes were built, but for what inputs and edges demand.
 static void schedule(planner *p) {
     gn_graph *graph = p->plan->graph;
     p->plan->steps = gn_calloc((size_t)graph->count, sizeof(plan_step));
     memset(p->visited, 0, (size_t)graph->count);
     for (int i = 0; i < graph->count; i++)
-        if (p->group[i] >= 0 && is_last_of_group(p, i))
+        if (p->group[i] >= 0 && leads_group(p, graph->nodes[i]))
             schedule_group(p, p->group[i]);
 }
 
@@ -419,6 +479,24 @@ static bool is_newest_version(const gn_graph *graph, const gn_node *assignment) 
     return true;
 }
 
+// Unfinished sums may lie where an output of the epilogue will, in the arena: each element is written there
+// only when its sum is complete. A variable holds what the epilogue may read. So where there are no outputs
+// in the arena, the product gets a place after all, if its sums are long.
+static void place_sums(planner *p, plan_step *step) {
+    gn_node *product = step->nodes[0], *any = NULL, *lent = p->stored[product->id] ? product : NULL;
+    int depth = product->input[0]->shape.size[!product->integer[0]];
+    for (int i = 1; i < step->count; i++) {
+        gn_node *node = step->nodes[i];
+        if (!p->stored[node->id] || node->type != GN_F32)
+            continue;
+        any = node;
+        if (!lent && !plan_is_in_variable(p->plan, node))
+            lent = node;
+    }
+    step->sums = lent ? lent : any && depth <= p->options.product_depth ? any : product;
+    p->stored[step->sums->id] = true;
+}
+
 static int list_tenants(planner *p, tenant *tenants) {
     plan *plan = p->plan;
     int *step_of = gn_calloc((size_t)plan->graph->count, sizeof(int));
@@ -437,6 +515,9 @@ static int list_tenants(planner *p, tenant *tenants) {
         }
         p->stored[i] |= is_writer(node);
     }
+    for (int s = 0; s < plan->count; s++)
+        if (plan->steps[s].form == FORM_MATMUL)
+            place_sums(p, &plan->steps[s]);
     for (int i = 0; i < plan->commit_count; i++)
         dies[plan->commits[i]->id] = plan->count;
     int count = 0;

@@ -10,22 +10,29 @@
 typedef struct {
     bool split;            // a long sum in two stages
     bool fuse;             // several pointwise operations in one kernel
+    bool epilogue;         // pointwise operations in the kernel of the matrix product that they read
     bool reuse;            // one place in the arena for tensors that are never alive together
     bool in_place;         // an assignment writes into its variable at once
     size_t alignment;      // bytes, of each tensor in the arena
     size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
+    int product_columns;   // which a product's kernel finishes at once; 0: it takes no epilogue
+    int product_depth;     // of a sum in its registers: longer ones pass through memory, unfinished
+    bool product_updates;  // does its epilogue assign to variables?
 } plan_options;
 
-// All on, but for those named in the environment variable GANC_OFF, as in "split,fuse,reuse,in-place".
+// All on, but for those named in the environment variable GANC_OFF, as in
+// "split,fuse,epilogue,reuse,in-place".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an
 // element of each is computed from the same index of the others. FORM_SUM: so too, but for the last node,
-// which is the sum of the one before. Else one node alone.
+// which is the sum of the one before. FORM_MATMUL: so too, but for the first node, which is a matrix product;
+// the others are its epilogue. Else one node alone.
 typedef struct {
     op_form form;
     gn_node **nodes; // inputs before what uses them
     int count;
+    gn_node *sums; // FORM_MATMUL: in whose memory the product's sums lie until they are complete
 } plan_step;
 
 typedef struct {
