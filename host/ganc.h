@@ -134,6 +134,8 @@ gn_node *gn_broadcast(gn_node *x, gn_shape shape);
 gn_node *gn_slice(gn_node *x, int first, int count); // of the last axis
 gn_node *gn_pad(gn_node *x, int before, int after);  // zeros around the last axis
 gn_node *gn_concat(gn_node *a, gn_node *b);          // along the last axis
+gn_node *gn_concat_rows(gn_node *a, gn_node *b);     // along the first axis
+gn_node *gn_rows(gn_node *x, int first, int count);  // of the first axis
 
 // Reductions. gn_sum_to adds up what a broadcast from `shape` would have stretched; gn_sum_axis keeps the
 // axis with size 1; gn_mean is over everything and gives a scalar.

@@ -1,25 +1,7 @@
-// moves.cl: kernels that move data and hardly compute: parts of rows, rows of tables, one-hot rows, the log.
+// moves.cl: kernels that move data and hardly compute: rows of tables, one-hot rows, the log.
 //
 // All are 1-D with one work-item for each element (or piece) written and any local size; work-items beyond do
 // nothing. Matrices are row-major.
-
-// out (rows, width) = columns first .. first + width - 1 of x (rows, x_width); n = rows * width
-kernel void slice(global float *out, global const float *x, const uint width, const uint x_width,
-                  const uint first, const uint n) {
-    const uint i = get_global_id(0);
-    if (i < n)
-        out[i] = x[i / width * x_width + i % width + first];
-}
-
-// out (rows, width) = x (rows, x_width) in columns first .. first + x_width - 1, zero elsewhere
-kernel void pad(global float *out, global const float *x, const uint width, const uint x_width,
-                const uint first, const uint n) {
-    const uint i = get_global_id(0);
-    if (i < n) {
-        const uint column = i % width - first; // wraps round to a huge number before `first`
-        out[i] = column < x_width ? x[i / width * x_width + column] : 0.0f;
-    }
-}
 
 // out[r] = table[rows[r]], a row being `pieces` pieces of 16, 4 or 1 bytes; n = number of rows * pieces
 kernel void gather_16(global uint4 *out, global const uint4 *table, global const int *rows, const uint pieces,

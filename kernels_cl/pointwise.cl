@@ -35,7 +35,10 @@
 #define op_to_f32(x)          CONVERT(x)
 #define op_copy(x)            (x)
 #define op_assign(x)          (x)
+// These differ in where x is read:
 #define op_broadcast(x)       (x)
+#define op_slice(x)           (x)
+#define op_pad(x)             (x)
 #endif
 
 #ifndef NAME // alone: y = tanh(x)

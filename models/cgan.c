@@ -7,23 +7,27 @@
 // images come with their own class, fakes with a random one.
 #include "models/mlp.h"
 
-static gn_node *generator(network *net, gn_node *z, gn_node *labels) {
-    return mlp_generator(net, gn_concat(z, gn_one_hot(labels, IMAGE_CLASSES)));
+static gn_node *with_labels(gn_node *rows, gn_node *labels) {
+    return gn_concat(rows, gn_one_hot(labels, IMAGE_CLASSES));
 }
 
-static gn_node *discriminator(network *net, gn_node *images, gn_node *labels) {
-    return sigmoid(net, mlp_discriminator(net, gn_concat(images, gn_one_hot(labels, IMAGE_CLASSES))));
+static gn_node *generator(network *net, gn_node *z, gn_node *labels) {
+    return mlp_generator(net, with_labels(z, labels));
+}
+
+static gn_node *discriminator(network *net, gn_node *images_with_labels) {
+    return sigmoid(net, mlp_discriminator(net, images_with_labels));
 }
 
 static void train(training_step *s) {
     gn_node *fake = generator(&s->generator, s->z, s->fake_labels);
 
-    gn_node *on_real = discriminator(&s->discriminator, s->real, s->labels);
-    gn_node *on_fake = discriminator(&s->discriminator, fake, s->fake_labels);
-    s->d_loss = gn_add(gn_bce(on_real, 1), gn_bce(on_fake, 0));
+    gn_node *told_real = with_labels(s->real, s->labels), *told_fake = with_labels(fake, s->fake_labels);
+    scores on = split_scores(discriminator(&s->discriminator, gn_concat_rows(told_real, told_fake)));
+    s->d_loss = gn_add(gn_bce(on.real, 1), gn_bce(on.fake, 0));
     update_by_adam(s, &s->discriminator, s->d_loss);
 
-    s->g_loss = gn_bce(discriminator(&s->discriminator, fake, s->fake_labels), 1);
+    s->g_loss = gn_bce(discriminator(&s->discriminator, told_fake), 1);
     update_by_adam(s, &s->generator, s->g_loss);
 }
 

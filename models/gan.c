@@ -17,9 +17,8 @@ static gn_node *discriminator(network *net, gn_node *images) {
 static void train(training_step *s) {
     gn_node *fake = generator(&s->generator, s->z);
 
-    gn_node *on_real = discriminator(&s->discriminator, s->real);
-    gn_node *on_fake = discriminator(&s->discriminator, fake);
-    s->d_loss = gn_add(gn_bce(on_real, 1), gn_bce(on_fake, 0));
+    scores on = split_scores(discriminator(&s->discriminator, gn_concat_rows(s->real, fake)));
+    s->d_loss = gn_add(gn_bce(on.real, 1), gn_bce(on.fake, 0));
     update_by_adam(s, &s->discriminator, s->d_loss);
 
     s->g_loss = gn_bce(discriminator(&s->discriminator, fake), 1);

@@ -15,3 +15,8 @@ gn_node *mlp_discriminator(network *net, gn_node *images) {
     x = leaky_relu(net, dense(net, x, 256), 0.2);
     return dense(net, x, 1);
 }
+
+scores split_scores(gn_node *both) {
+    int n = gn_node_shape(both).size[0] / 2;
+    return (scores){gn_rows(both, 0, n), gn_rows(both, n, n)};
+}

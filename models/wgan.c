@@ -16,9 +16,8 @@ static void clip(training_step *s, const network *net) {
 static void train(training_step *s) {
     gn_node *fake = mlp_generator(&s->generator, s->z);
 
-    gn_node *on_real = mlp_discriminator(&s->discriminator, s->real);
-    gn_node *on_fake = mlp_discriminator(&s->discriminator, fake);
-    s->d_loss = gn_sub(gn_mean(on_fake), gn_mean(on_real));
+    scores on = split_scores(mlp_discriminator(&s->discriminator, gn_concat_rows(s->real, fake)));
+    s->d_loss = gn_sub(gn_mean(on.fake), gn_mean(on.real));
     update_by_rmsprop(s, &s->discriminator, s->d_loss);
     clip(s, &s->discriminator);
 

@@ -21,9 +21,8 @@ static gn_node *gradient_penalty(training_step *s, gn_node *fake) {
 static void train(training_step *s) {
     gn_node *fake = mlp_generator(&s->generator, s->z);
 
-    gn_node *on_real = mlp_discriminator(&s->discriminator, s->real);
-    gn_node *on_fake = mlp_discriminator(&s->discriminator, fake);
-    s->d_loss = gn_sub(gn_mean(on_fake), gn_mean(on_real));
+    scores on = split_scores(mlp_discriminator(&s->discriminator, gn_concat_rows(s->real, fake)));
+    s->d_loss = gn_sub(gn_mean(on.fake), gn_mean(on.real));
     s->gp = gradient_penalty(s, fake);
     update_by_adam(s, &s->discriminator, gn_add(s->d_loss, gn_scale(s->gp, s->hyper.gp_weight)));
 

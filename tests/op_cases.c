@@ -328,10 +328,6 @@ static gn_node *pad_around(gn_graph *graph, int n) {
     return gn_pad(f32(graph, gn_shape_of(4, 2, n, 2, 3), between), 1, 2);
 }
 
-static gn_node *pad_nothing(gn_graph *graph, int n) {
-    return gn_pad(f32(graph, line(n), between), 0, 0);
-}
-
 // ---- Many to one -------------------------------------------------------------------------------------
 
 static gn_node *sum(gn_graph *graph, gn_shape from, gn_shape to) {
@@ -603,7 +599,6 @@ const op_case op_cases[] = {
     {OP_PAD, "pad behind", pad_behind, true},
     {OP_PAD, "pad before", pad_before, true},
     {OP_PAD, "pad both sides, 4-D", pad_around, true},
-    {OP_PAD, "pad by nothing, 1-D", pad_nothing, true},
 
     {OP_SUM, "sum rows", sum_rows, true},
     {OP_SUM, "sum columns", sum_columns, true},

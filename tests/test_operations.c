@@ -451,7 +451,7 @@ static void add_product(check *c, int id, int m, int n, int k, bool tx, bool tw)
     gn_node *w = gn_read(graph, tw ? add_matrix(c, "w", id, n, k) : add_matrix(c, "w", id, k, n));
     gn_node *product = gn_scale(graph_matmul(x, tx, w, tw), 0.1);
     gn_node *layer = gn_tanh(gn_add(product, gn_read(graph, add_matrix(c, "b", id, 1, n))));
-    gn_assign(graph, add_matrix(c, "y", id, m, n + 1), gn_pad(layer, 0, 1)); // by a kernel of its own
+    gn_assign(graph, add_matrix(c, "y", id, m, n + 1), gn_pad(layer, 0, 1)); // by a step of its own
     if (id % 3 == 0)
         gn_assign(graph, add_matrix(c, "z", id, 1, n), gn_sum_to(product, gn_shape_of(2, 1, n)));
     if (id % 3 == 1) {

@@ -3,9 +3,9 @@
 // its sizes.
 //
 // An element of every node of a step has the same index i. What a step reads from outside has either as many
-// elements, or is the input of an OP_BROADCAST, whose index is computed from i. All sizes are written into
-// the text: divisions by constants are cheap, and equal layers share a kernel. A product's kernel knows its
-// column as well, which is a bias's index whatever the sizes.
+// elements, or is the input of a broadcast, slice or pad, whose index is computed from i. All sizes are
+// written into the text: divisions by constants are cheap, and equal layers share a kernel. A product's
+// kernel knows its column as well, which is a bias's index whatever the sizes.
 #include "cl/codegen.h"
 #include "cl/gemm.h"
 
@@ -40,6 +40,41 @@ static void print_broadcast_index(FILE *out, const plan_step *step, const gn_nod
     }
     if (stride == 1)
         fputs("0", out);
+}
+
+// Where element i of a slice lies in its input: i / width * (the input's width) + i % width + first.
+static void print_slice_index(FILE *out, const gn_node *slice) {
+    int last = slice->shape.dims - 1;
+    fprintf(out, "i / %du * %du + i %% %du + %du", slice->shape.size[last], slice->input[0]->shape.size[last],
+            slice->shape.size[last], slice->integer[0]);
+}
+
+// The column of a padded input that element i shows, huge before the first one.
+static void print_pad_column(FILE *out, const gn_node *pad) {
+    fprintf(out, "i %% %du - %du", pad->shape.size[pad->shape.dims - 1], pad->integer[0]);
+}
+
+static void print_pad_index(FILE *out, const gn_node *pad) {
+    int last = pad->shape.dims - 1;
+    fprintf(out, "i / %du * %du + ", pad->shape.size[last], pad->input[0]->shape.size[last]);
+    print_pad_column(out, pad);
+}
+
+static void print_index(FILE *out, const plan_step *step, const gn_node *node) {
+    fputs("(", out);
+    if (node->op == OP_BROADCAST)
+        print_broadcast_index(out, step, node);
+    else if (node->op == OP_SLICE)
+        print_slice_index(out, node);
+    else if (node->op == OP_PAD)
+        print_pad_index(out, node);
+    else
+        fputs("i", out);
+    fputs(")", out);
+}
+
+static bool reads_elsewhere(const gn_node *node) {
+    return op_table[node->op].form == FORM_BROADCAST;
 }
 
 // ---- What a step reads and writes --------------------------------------------------------------------
@@ -88,8 +123,8 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
     while (fits % vector)
         vector /= 2;
     for (int i = 0; i < step->count; i++)
-        if (step->nodes[i]->op == OP_BROADCAST)
-            while (broadcast_node_axes(step->nodes[i]).size[0] % vector)
+        if (reads_elsewhere(step->nodes[i]))
+            while (broadcast_node_run(step->nodes[i]) % vector)
                 vector /= 2;
     return vector;
 }
@@ -138,17 +173,19 @@ static void print_operand(FILE *out, const plan_step *step, const step_buffers *
     }
     int from = find(buffers->read, buffers->reads, base);
     bool splat = node->op == OP_BROADCAST && broadcast_node_axes(node).stretched[0];
+    if (node->op == OP_PAD) {
+        fputs("(", out);
+        print_pad_column(out, node);
+        fprintf(out, " < %du) ? ", node->input[0]->shape.size[node->shape.dims - 1]);
+    }
     if (vector > 1 && !splat)
         fprintf(out, "vload%s(0, in%d + ", suffix, from);
     else
         fprintf(out, "(%s%s)(in%d[", type, suffix, from);
-    if (node->op == OP_BROADCAST) {
-        fputs("(", out);
-        print_broadcast_index(out, step, node);
-        fputs(")", out);
-    } else
-        fputs("i", out);
+    print_index(out, step, node);
     fputs(vector > 1 && !splat ? ")" : "])", out);
+    if (node->op == OP_PAD)
+        fprintf(out, " : (%s%s)(0.0f)", type, suffix);
 }
 
 // "const float16 v3 = op_mul(v1, vload16(0, in0 + i));"

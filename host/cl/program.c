@@ -265,18 +265,6 @@ static bool add_product(builder *b, int s) {
     return l->product != NULL;
 }
 
-// out, x, width, x_width, first, n
-static bool add_columns(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), op_table[node->op].name, node);
-    size_t n = gn_shape_count(node->shape);
-    cl_uint i = 0;
-    return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
-           set_number(l, &i, (cl_uint)last_size(node)) &&
-           set_number(l, &i, (cl_uint)last_size(node->input[0])) &&
-           set_number(l, &i, (cl_uint)node->integer[0]) && set_number(l, &i, (cl_uint)n) &&
-           set_range(b, l, n, group_size(b));
-}
-
 // out, table, rows, pieces, n
 static bool add_gather(builder *b, gn_node *node) {
     size_t row = node_bytes(node) / (size_t)node->shape.size[0];
@@ -354,9 +342,6 @@ static bool add_launch(builder *b, int s) {
         return add_patches(b, s);
     case OP_MATMUL:
         return add_product(b, s);
-    case OP_SLICE:
-    case OP_PAD:
-        return add_columns(b, node);
     case OP_GATHER:
         return add_gather(b, node);
     case OP_ONE_HOT:
@@ -387,7 +372,7 @@ static char *list_operations(const plan_step *step) {
         counts[step->nodes[i]->op]++;
     for (int i = 0; i < step->count; i++) {
         op_kind op = step->nodes[i]->op;
-        bool reading = op == OP_BROADCAST && step->count > 1;
+        bool reading = op_table[op].form == FORM_BROADCAST && step->count > 1;
         if (!counts[op] || reading || op == OP_MATMUL)
             continue;
         char times[16] = "";

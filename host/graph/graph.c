@@ -272,8 +272,23 @@ broadcast_axes broadcast_node_axes(const gn_node *broadcast) {
     return axes;
 }
 
+static int common_divisor(int a, int b) {
+    return b ? common_divisor(b, a % b) : a;
+}
+
+int broadcast_node_run(const gn_node *node) {
+    if (node->op == OP_BROADCAST)
+        return broadcast_node_axes(node).size[0];
+    int last = node->shape.dims - 1, width = node->shape.size[last];
+    return node->op == OP_SLICE
+               ? width
+               : common_divisor(common_divisor(width, node->input[0]->shape.size[last]), node->integer[0]);
+}
+
 gn_node *gn_slice(gn_node *x, int first, int count) {
     GN_ASSERT(x->shape.dims > 0, "slice of a scalar");
+    if (first == 0 && count == x->shape.size[x->shape.dims - 1])
+        return x;
     return node_new(x->graph, (gn_node){.op = OP_SLICE,
                                         .input = {x},
                                         .integer = {first},
@@ -282,12 +297,27 @@ gn_node *gn_slice(gn_node *x, int first, int count) {
 
 gn_node *gn_pad(gn_node *x, int before, int after) {
     GN_ASSERT(x->shape.dims > 0 && before >= 0 && after >= 0, "pad by %d and %d", before, after);
+    if (before == 0 && after == 0)
+        return x;
     return node_new(x->graph, (gn_node){.op = OP_PAD, .input = {x}, .integer = {before, after}});
 }
 
 gn_node *gn_concat(gn_node *a, gn_node *b) {
     int na = a->shape.size[a->shape.dims - 1], nb = b->shape.size[b->shape.dims - 1];
     return gn_add(gn_pad(a, 0, nb), gn_pad(b, na, 0));
+}
+
+gn_node *gn_concat_rows(gn_node *a, gn_node *b) {
+    int na = (int)gn_shape_count(a->shape), nb = (int)gn_shape_count(b->shape);
+    gn_shape rows = shape_with(a->shape, 0, a->shape.size[0] + b->shape.size[0]);
+    return gn_reshape(gn_concat(gn_reshape(a, gn_shape_of(1, na)), gn_reshape(b, gn_shape_of(1, nb))), rows);
+}
+
+gn_node *gn_rows(gn_node *x, int first, int count) {
+    GN_ASSERT(x->shape.dims > 0, "rows of a scalar");
+    int all = (int)gn_shape_count(x->shape), row = all / x->shape.size[0];
+    gn_node *part = gn_slice(gn_reshape(x, gn_shape_of(1, all)), first * row, count * row);
+    return gn_reshape(part, shape_with(x->shape, 0, count));
 }
 
 // ---- Reductions --------------------------------------------------------------------------------------

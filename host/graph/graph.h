@@ -60,7 +60,7 @@ typedef enum {
 typedef enum {
     FORM_SOURCE,    // nothing to compute
     FORM_POINTWISE, // an expression of elements at the same index
-    FORM_BROADCAST, // pointwise, but reads at another index
+    FORM_BROADCAST, // pointwise, but reads at another index, or nowhere
     FORM_VIEW,      // no work: the input's memory
     FORM_SUM,
     FORM_MATMUL,
@@ -158,6 +158,10 @@ typedef struct {
     int count;
 } broadcast_axes;
 broadcast_axes broadcast_node_axes(const gn_node *broadcast);
+
+// Of a node of FORM_BROADCAST: in runs of how many elements it reads neighbours, or all the same. A vector
+// that divides it is loaded at once.
+int broadcast_node_run(const gn_node *node);
 
 // A sum over one run of neighbouring axes, and a broadcast along one, are loops over (outer, run, inner):
 // element (o, r, i) of the larger shape goes with element (o, i) of the smaller.

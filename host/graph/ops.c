@@ -386,9 +386,9 @@ const op_description op_table[OP_COUNT] = {
                     bytes_none},
     [OP_BROADCAST] = {"broadcast", FORM_BROADCAST, 1, 0, infer_broadcast, RULE(gradient_broadcast),
                       flops_none, bytes_all},
-    [OP_SLICE] = {"slice", FORM_KERNEL, 1, 0, infer_slice, RULE(gradient_slice), flops_none,
+    [OP_SLICE] = {"slice", FORM_BROADCAST, 1, 0, infer_slice, RULE(gradient_slice), flops_none,
                   bytes_result_twice},
-    [OP_PAD] = {"pad", FORM_KERNEL, 1, 0, infer_pad, RULE(gradient_pad), flops_none, bytes_all},
+    [OP_PAD] = {"pad", FORM_BROADCAST, 1, 0, infer_pad, RULE(gradient_pad), flops_none, bytes_all},
 
     [OP_SUM] = {"sum", FORM_SUM, 1, 0, infer_sum, RULE(gradient_sum), flops_sum, bytes_all},
     [OP_MATMUL] = {"matmul", FORM_MATMUL, 2, 0, infer_matmul, RULE(gradient_matmul), flops_matmul, bytes_all},

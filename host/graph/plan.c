@@ -86,7 +86,7 @@ double gn_graph_flops(const gn_graph *graph) {
 }
 
 static bool is_cheap(const gn_node *node) {
-    return node->op == OP_BROADCAST || node->op == OP_LEAKY_SLOPE || node->op == OP_WITHIN;
+    return op_table[node->op].form == FORM_BROADCAST || node->op == OP_LEAKY_SLOPE || node->op == OP_WITHIN;
 }
 
 // The copy of `input` that `reader` uses.
@@ -353,7 +353,8 @@ static bool is_epilogue(const planner *p, int group) {
     for (int i = p->first[group]; i >= 0; i = p->next[i]) {
         const gn_node *node = p->plan->graph->nodes[i];
         if (!is_elementwise(node) || (node->op == OP_ASSIGN && !p->options.product_updates) ||
-            (node->op == OP_BROADCAST && broadcast_node_axes(node).size[0] % p->options.product_columns))
+            (op_table[node->op].form == FORM_BROADCAST &&
+             broadcast_node_run(node) % p->options.product_columns))
             return false;
     }
     return true;

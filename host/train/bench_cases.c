@@ -51,10 +51,6 @@ static gn_node *case_gather_words(gn_graph *graph) {
     return gn_gather(table, zeros(graph, "words.rows", GN_I32, gn_shape_of(1, 64)));
 }
 
-static gn_node *case_slice_columns(gn_graph *graph) {
-    return gn_slice(matrix(graph, "slice.x", 64, 794), 10, 784);
-}
-
 static gn_node *(*const cases[])(gn_graph *graph) = {
     case_dense,
     case_backward_to_input,
@@ -64,7 +60,6 @@ static gn_node *(*const cases[])(gn_graph *graph) = {
     case_one_output,
     case_gather_odd_bytes,
     case_gather_words,
-    case_slice_columns,
 };
 
 void bench_add_cases(gn_graph *graph) {
