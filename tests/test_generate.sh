@@ -3,31 +3,8 @@
 # files, frames and numbers; and every wrong argument.
 #
 # test_generate.sh GANC: the program to test.
-set -uo pipefail
-
-ganc=$(realpath "$1")
-images=$(dirname "$(realpath "$0")")/data
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-unset GANC_DEVICE
-
-passed=0 failed=0
-
-check() {
-    if "${@:2}"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $1"
-        tail -n 3 err
-    fi
-}
-
-run() {
-    "$ganc" "$@" >out 2>err </dev/null
-    status=$?
-}
+# shellcheck source=tests/common.sh
+source "$(dirname "$0")/common.sh"
 
 # makes ARGUMENT...: ganc generate works.
 makes() {
@@ -139,5 +116,4 @@ fails 2 "--interpolate '1'" gan --interpolate 1
 fails 2 "give one of them" gan --interpolate 3 --single frames
 fails 2 "are more than 200000 images" gan --interpolate 3000
 
-echo "$passed passed, $failed failed"
-[[ $failed -eq 0 ]]
+finish

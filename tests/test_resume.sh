@@ -4,52 +4,12 @@
 # test_resume.sh GANC: the program to test. Runs are ended by SIGINT, SIGTERM and SIGKILL, each several times at
 # moments that differ from run to run (SEED repeats them), resumed, and compared with an uninterrupted one:
 # weights, grids and log are equal, byte for byte. MODELS="gan dcgan" names the models to stop.
-set -uo pipefail
+# shellcheck source=tests/common.sh
+source "$(dirname "$0")/common.sh"
 
-ganc=$(realpath "$1")
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-unset GANC_DEVICE
 seed=${SEED:-$$}
 RANDOM=$seed
 echo "seed $seed"
-
-passed=0 failed=0
-
-check() {
-    if "${@:2}"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $1"
-        tail -n 3 err
-    fi
-}
-
-# The log but for what a clock says.
-timeless() { sed 's/,"seconds".*//' "$1/log.jsonl"; }
-same_log() { [[ $(timeless "$1") == "$(timeless "$2")" ]]; }
-
-# The tensors of a checkpoint: all behind the header, whose length the first eight bytes give.
-tensors() { tail -c +$((9 + $(od -An -t u8 -N 8 "$1"))) "$1" | cksum; }
-same_tensors() { [[ $(tensors "$1/checkpoint.safetensors") == "$(tensors "$2/checkpoint.safetensors")" ]]; }
-
-same_images() { diff -r "$1/images" "$2/images"; }
-
-# compare WHAT RUN WHOLE
-compare() {
-    check "$1: the generator differs" cmp "$2/generator.safetensors" "$3/generator.safetensors"
-    check "$1: the checkpoint's tensors differ" same_tensors "$2" "$3"
-    check "$1: the grids differ" same_images "$2" "$3"
-    check "$1: the log differs" same_log "$2" "$3"
-    check "$1: something half-written is left" test -z "$(find "$2" -name '*.tmp')"
-}
-
-run() {
-    "$ganc" "$@" >out 2>err </dev/null
-    status=$?
-}
 
 # run_until SIGNAL DIR ARGUMENT...: starts `ganc` on the run in DIR and ends it at some moment in the next 0.7 seconds:
 # after the first line of progress or, by SIGKILL, now in a later epoch, now as soon as there is a checkpoint.
@@ -73,7 +33,6 @@ run_until() {
 }
 
 # Small, quick to start, and with several epochs: 20 steps each of the 320 digits of the tests.
-images=$(dirname "$(realpath "$0")")/data
 quick=(--data "$images" --batch 16 --gemm native --log-interval 3)
 
 # ---- Signals -------------------------------------------------------------------------------------------
@@ -169,5 +128,4 @@ refuses 1 "is no checkpoint" --resume --out broken
 refuses 1 "--resume goes on with it" --model gan "${quick[@]}" --out two
 check "a refused run was changed" test "$before" == "$(find two -type f -exec cksum {} + | sort)"
 
-echo "$passed passed, $failed failed"
-[[ $failed -eq 0 ]]
+finish

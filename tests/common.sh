@@ -1,0 +1,57 @@
+# What the tests in shell share: they source it, with the program to test as their first argument, and are then in
+# a folder of their own. No test by itself.
+# shellcheck shell=bash
+set -uo pipefail
+
+ganc=$(realpath "$1")
+# shellcheck disable=SC2034 # for those who source this
+images=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/data # 320 digits
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+unset GANC_DEVICE GANC_OFF
+
+passed=0 failed=0
+
+# check PROBLEM COMMAND...: counts whether the command succeeds; where not, says the problem and what ganc said last.
+check() {
+    if "${@:2}"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $1"
+        tail -n 3 err
+    fi
+}
+
+# run ARGUMENT...: ganc; leaves its output in the files out and err, and its exit status in `status`.
+run() {
+    "$ganc" "$@" >out 2>err </dev/null
+    # shellcheck disable=SC2034
+    status=$?
+}
+
+# The log but for what a clock says.
+timeless() { sed 's/,"seconds".*//' "$1/log.jsonl"; }
+same_log() { [[ $(timeless "$1") == "$(timeless "$2")" ]]; }
+
+# The tensors of a checkpoint: all behind the header, whose length the first eight bytes give.
+tensors() { tail -c +$((9 + $(od -An -t u8 -N 8 "$1"))) "$1" | cksum; }
+same_tensors() { [[ $(tensors "$1/checkpoint.safetensors") == "$(tensors "$2/checkpoint.safetensors")" ]]; }
+
+same_images() { diff -r "$1/images" "$2/images"; }
+
+# compare WHAT RUN WHOLE: two folders hold the same run, byte for byte.
+compare() {
+    check "$1: the generator differs" cmp "$2/generator.safetensors" "$3/generator.safetensors"
+    check "$1: the checkpoint's tensors differ" same_tensors "$2" "$3"
+    check "$1: the grids differ" same_images "$2" "$3"
+    check "$1: the log differs" same_log "$2" "$3"
+    check "$1: something half-written is left" test -z "$(find "$2" -name '*.tmp')"
+}
+
+# The last line of a test: its exit status is the test's.
+finish() {
+    echo "$passed passed, $failed failed"
+    [[ $failed -eq 0 ]]
+}
