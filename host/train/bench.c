@@ -390,7 +390,8 @@ static void settle(bench *b) {
         }
     }
     r->step_count = kept;
-    qsort(r->rows, (size_t)r->row_count, sizeof *r->rows, compare_rows);
+    if (r->row_count)
+        qsort(r->rows, (size_t)r->row_count, sizeof *r->rows, compare_rows);
 }
 
 // ---- All of it ---------------------------------------------------------------------------------------
