@@ -44,7 +44,8 @@ class Contender:
 
 
 class Ganc:
-    """A run of its own for every measurement, of which the first step, which compiles, is not counted."""
+    """A run of its own for every measurement; its first step, which compiles, and its pictures and files are
+    not counted."""
 
     def __init__(self, path, device, model, batch):
         self.command = [path, '--model', model, '--data', 'synthetic', '--batch', str(batch),

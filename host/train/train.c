@@ -249,6 +249,16 @@ static bool is_checkpoint_due(const run *r) {
     return minutes > 0 && now() - r->saved >= 60 * minutes;
 }
 
+// The grid of an epoch that has ended, and a checkpoint. They are no training: the clock stands still.
+static bool keep_results(run *r, bool ended, int epoch) {
+    if (!read_losses(r))
+        return false;
+    double before = now();
+    bool kept = (!ended || write_grid(r, epoch + 1)) && save(r);
+    r->start += now() - before;
+    return kept;
+}
+
 static bool run_epoch(run *r, int epoch) {
     long end = (long)(epoch + 1) * r->session.steps_per_epoch;
     if (!start_epoch(r, epoch))
@@ -259,10 +269,10 @@ static bool run_epoch(run *r, int epoch) {
         r->done++;
         if (!keep_pace(r))
             return false;
-        if (r->done < end && is_checkpoint_due(r) && !(read_losses(r) && save(r)))
+        if (r->done < end && is_checkpoint_due(r) && !keep_results(r, false, epoch))
             return false;
     }
-    return read_losses(r) && (r->done < end || write_grid(r, epoch + 1)) && save(r);
+    return keep_results(r, r->done == end, epoch);
 }
 
 static bool run_all(run *r, train_result *result) {
