@@ -37,9 +37,9 @@ enum {
 // that stay in the cache while a panel of B is used.
 enum { ITEMS_PER_UNIT = 4, COLUMN_ROWS = 256 };
 
-// gemm_nn reads B where it lies, which is slow where the rows of B lie a multiple of 4096 bytes apart, so
+// gemm_nn reads B where it lies, which is slow where the rows of B lie a multiple of 2048 bytes apart, so
 // that a column falls into few sets of the cache, and where the column is larger than the cache.
-enum { COLLIDING = 1024, LONG_COLUMN = 4096 };
+enum { COLLIDING = 512, LONG_COLUMN = 4096 };
 
 // gemm.cl with an epilogue.
 typedef struct variant {
