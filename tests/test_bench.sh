@@ -4,26 +4,10 @@
 #
 # test_bench.sh GANC CC: the program to test, and a C compiler, which knows the kernels of a class by its
 # preprocessor.
-set -uo pipefail
-
-ganc=$(realpath "$1")
+# shellcheck source=tests/common.sh
+source "$(dirname "$0")/common.sh"
 cc=$2
-kernels=$(realpath "$(dirname "$0")/../kernels_cl")
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-unset GANC_DEVICE
-
-passed=0 failed=0
-
-check() { # check WHAT CONDITION...
-    if "${@:2}"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $1"
-    fi
-}
+kernels=$images/../../kernels_cl
 
 # fails STATUS TEXT ARGUMENT...: one line on stderr, with TEXT in it, and nothing on stdout.
 fails() {
@@ -132,5 +116,4 @@ fails 2 "--rounds '0'" --rounds 0
 fails 2 "batch norm needs a variance" --batch 1
 fails 1 'device "amd:7" matches nothing' --device amd:7
 
-echo "$passed passed, $failed failed"
-[[ $failed -eq 0 ]]
+finish

@@ -430,8 +430,7 @@ static launch_work work_of_step(const builder *b, const plan_step *step) {
             work.bytes += (double)node_bytes(buffers.written[i]);
     }
     if (product) {
-        work.b_bytes = (double)node_bytes(node->input[1]);
-        work.bytes += (double)node_bytes(node->input[0]) + work.b_bytes;
+        work.bytes += (double)node_bytes(node->input[0]) + (double)node_bytes(node->input[1]);
         work.bytes += plan_is_stored(b->plan, node) ? (double)node_bytes(node) : 0;
     } else if (!work.template)
         work.bytes = op_table[node->op].bytes(node);

@@ -21,7 +21,6 @@ typedef struct {
     char *shape;          // what it computes, and its sizes; the program's
     double flops;         // floating-point operations, by the operation table
     double bytes;         // of each buffer that it reads or writes, once
-    double b_bytes;       // of a product: those of its second matrix
 } launch_work;
 launch_work program_work(const gn_program *program, int launch);
 

@@ -117,9 +117,7 @@ static bool prepare_model(bench *b, subject *s) {
     session_graphs graphs = session_build(run, &data, 0, NULL);
     double n = run->hyper.n_critic;
     s->measured->batch = run->hyper.batch;
-    s->measured->flops = (gn_graph_flops(graphs.steps[1]) +
-                          (graphs.steps[0] ? (n - 1) * gn_graph_flops(graphs.steps[0]) : 0)) /
-                         n;
+    s->measured->flops = session_mean_flops(&graphs, run->hyper.n_critic);
 
     int32_t *order = gn_calloc((size_t)count, sizeof *order);
     gn_draw_permutation(0, "order", 0, order, (size_t)count);
@@ -154,20 +152,6 @@ static void release(subject *s) {
 
 // ---- Rows --------------------------------------------------------------------------------------------
 
-// What the kernels of one launch are, which are several only in a product: the one that takes longest, and
-// those of its name, do the launch's work, in equal parts; others prepare its second matrix. How many parts
-// are there, is kernel i one of them? 0 when it is not.
-static int parts_of_launch(const profile_time *times, int count, int i) {
-    const profile_time *longest = &times[i];
-    for (int j = 0; j < count; j++)
-        if (times[j].launch == times[i].launch && times[j].ms > longest->ms)
-            longest = &times[j];
-    int parts = 0;
-    for (int j = 0; j < count; j++)
-        parts += times[j].launch == times[i].launch && !strcmp(times[j].kernel, longest->kernel);
-    return strcmp(times[i].kernel, longest->kernel) ? 0 : parts;
-}
-
 static int find_row(bench *b, const bench_row *row) {
     bench_result *r = b->result;
     for (int i = 0; i < r->row_count; i++) {
@@ -186,14 +170,10 @@ static int find_row(bench *b, const bench_row *row) {
 }
 
 // Which row a kernel of a run belongs to.
-static int row_of(bench *b, const subject *s, const timed_program *p, const profile_time *times, int count,
-                  int i) {
-    launch_work work = program_work(p->program, times[i].launch);
-    bench_row row = {.model = s->model, .shape = work.shape};
-    row.kernel = (char *)(work.template ? work.template : times[i].kernel[0] ? times[i].kernel : "clblast");
-    int parts = parts_of_launch(times, count, i);
-    row.flops = parts ? work.flops / parts : 0;
-    row.bytes = parts ? work.bytes / parts : 2 * work.b_bytes;
+static int row_of(bench *b, const subject *s, const timed_program *p, const profile_time *time) {
+    launch_work work = program_work(p->program, time->launch);
+    bench_row row = {.model = s->model, .shape = work.shape, .flops = work.flops, .bytes = work.bytes};
+    row.kernel = (char *)(work.template ? work.template : time->kernel[0] ? time->kernel : "clblast");
     return find_row(b, &row);
 }
 
@@ -211,7 +191,7 @@ static bool profile_run(bench *b, subject *s, timed_program *p, bool keep) {
         p->kernels = count;
         p->rows = gn_calloc((size_t)count, sizeof *p->rows);
         for (int i = 0; i < count; i++) {
-            p->rows[i] = row_of(b, s, p, times, count, i);
+            p->rows[i] = row_of(b, s, p, &times[i]);
             b->result->rows[p->rows[i]].count += b->pass ? 0 : p->weight;
         }
     }

@@ -14,33 +14,6 @@ static gn_node *matrix(gn_graph *graph, const char *name, int rows, int columns)
     return zeros(graph, name, GN_F32, gn_shape_of(2, rows, columns));
 }
 
-static gn_node *case_product_of_transposed(gn_graph *graph) {
-    return graph_matmul(matrix(graph, "tt.a", 512, 64), true, matrix(graph, "tt.b", 784, 512), true);
-}
-
-// Columns that fall into few sets of a cache.
-static gn_node *case_colliding_columns(gn_graph *graph) {
-    return graph_matmul(matrix(graph, "columns.a", 64, 512), false, matrix(graph, "columns.b", 512, 1024),
-                        false);
-}
-
-static gn_node *case_one_output(gn_graph *graph) {
-    return graph_matmul(matrix(graph, "one.a", 64, 256), false, matrix(graph, "one.b", 256, 1), false);
-}
-
-static gn_node *case_dense(gn_graph *graph) {
-    return graph_matmul(matrix(graph, "nn.a", 64, 512), false, matrix(graph, "nn.b", 512, 784), false);
-}
-
-static gn_node *case_backward_to_input(gn_graph *graph) {
-    return graph_matmul(matrix(graph, "back.a", 64, 784), false, matrix(graph, "back.b", 512, 784), true);
-}
-
-static gn_node *case_backward_to_weights(gn_graph *graph) {
-    return graph_matmul(matrix(graph, "weights.a", 64, 512), true, matrix(graph, "weights.b", 64, 784),
-                        false);
-}
-
 static gn_node *case_gather_odd_bytes(gn_graph *graph) {
     gn_node *table = zeros(graph, "odd.table", GN_U8, gn_shape_of(2, TABLE_ROWS, 783));
     return gn_to_f32(gn_gather(table, zeros(graph, "odd.rows", GN_I32, gn_shape_of(1, 64))));
@@ -51,22 +24,35 @@ static gn_node *case_gather_words(gn_graph *graph) {
     return gn_gather(table, zeros(graph, "words.rows", GN_I32, gn_shape_of(1, 64)));
 }
 
-static gn_node *(*const cases[])(gn_graph *graph) = {
-    case_dense,
-    case_backward_to_input,
-    case_backward_to_weights,
-    case_product_of_transposed,
-    case_colliding_columns,
-    case_one_output,
-    case_gather_odd_bytes,
-    case_gather_words,
+static const struct {
+    bool transpose_a, transpose_b;
+    int m, n, k;
+} products[] = {
+    {false, false, 64, 784, 512}, // a layer
+    {false, true, 64, 512, 784},  // backward to its input
+    {true, false, 512, 784, 64},  // backward to its weights
+    {true, true, 64, 784, 512},   // by both transposed
+    // Columns that fall into few sets of a cache.
+    {false, false, 64, 1024, 512},
+    {false, false, 64, 1, 256}, // one output
 };
 
+static void add_result(gn_graph *graph, gn_node *value) {
+    char *name = gn_format("result %d", value->id);
+    gn_assign(graph, gn_state_add(graph->state, name, GN_F32, value->shape, NULL), value);
+    free(name);
+}
+
 void bench_add_cases(gn_graph *graph) {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        gn_node *value = cases[i](graph);
-        char *name = gn_format("result %zu", i);
-        gn_assign(graph, gn_state_add(graph->state, name, GN_F32, value->shape, NULL), value);
-        free(name);
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+        bool ta = products[i].transpose_a, tb = products[i].transpose_b;
+        int m = products[i].m, n = products[i].n, k = products[i].k;
+        char *a = gn_format("product %zu.a", i), *b = gn_format("product %zu.b", i);
+        add_result(graph, graph_matmul(matrix(graph, a, ta ? k : m, ta ? m : k), ta,
+                                       matrix(graph, b, tb ? n : k, tb ? k : n), tb));
+        free(a);
+        free(b);
     }
+    add_result(graph, case_gather_odd_bytes(graph));
+    add_result(graph, case_gather_words(graph));
 }

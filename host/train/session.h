@@ -46,6 +46,9 @@ typedef struct {
 session_graphs session_build(session *s, const dataset *data, uint64_t seed, const recorded_draws *recorded);
 void session_graphs_free(session_graphs *graphs);
 
+// Floating-point operations a step, the mean of n_critic steps, of which one updates the generator.
+double session_mean_flops(const session_graphs *graphs, int n_critic);
+
 // Compiles the graphs for s->device. False on failure.
 bool session_compile(session *s, session_graphs *graphs);
 
