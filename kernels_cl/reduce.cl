@@ -28,8 +28,8 @@
 #ifndef NAME // alone: the sums of each column of x (64, 512)
 #define T          float
 #define NAME       reduce
-#define PARAMETERS global const float *x,
-#define ELEMENT(i) x[i]
+#define PARAMETERS global const float *terms,
+#define ELEMENT(i) terms[i]
 #define VECTOR     1
 #define OUTER      1
 #define RUN        64

@@ -40,6 +40,7 @@ for size in 17 65; do
     GANC_TEST_SIZE=$size CK_RUN_CASE=values \
         under "all operations, size $size" --data-races "$build/tests/test_operations"
 done
+CK_RUN_CASE=columns under "sums in columns" --data-races "$build/tests/test_operations"
 CK_RUN_CASE=state under "updates of state" --data-races "$build/tests/test_operations"
 
 for model in ${MODELS:-gan cgan dcgan wgan wgan-gp}; do

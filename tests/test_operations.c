@@ -480,6 +480,44 @@ START_TEST(epilogues) {
 }
 END_TEST
 
+// ---- Columns -----------------------------------------------------------------------------------------
+
+// A batch norm with running statistics, and by the gradient of what follows an update of its two vectors.
+static void add_batch_norm(check *c, int id, int rows, int columns) {
+    gn_graph *graph = c->graph;
+    double n = rows;
+    gn_shape each = gn_shape_of(2, 1, columns);
+    gn_node *x = gn_read(graph, add_matrix(c, "x", id, rows, columns));
+    gn_variable *weight = add_matrix(c, "w", id, 1, columns), *bias = add_matrix(c, "b", id, 1, columns),
+                *running = add_matrix(c, "r", id, 1, columns);
+    gn_node *mean = gn_scale(gn_sum_to(x, each), 1 / n), *centred = gn_sub(x, mean);
+    gn_node *variance = gn_scale(gn_sum_to(gn_square(centred), each), 1 / n);
+    gn_assign(graph, running, gn_add(gn_scale(gn_read(graph, running), 0.9), gn_scale(mean, 0.1)));
+    gn_node *scale = gn_div(gn_read(graph, weight), gn_sqrt(gn_offset(variance, 0.5)));
+    gn_node *y = gn_tanh(gn_add(gn_mul(centred, scale), gn_read(graph, bias)));
+    gn_variable *trained[] = {weight, bias};
+    gn_sgd(graph, trained, 2, gn_mean(gn_mul(y, gn_square(x))), 0.5);
+    gn_assign(graph, add_matrix(c, "y", id, rows, columns + 1), gn_pad(y, 0, 1)); // by a step of its own
+}
+
+// Around vectors and work-groups, in columns and without.
+START_TEST(columns) {
+    static const int rows[] = {2, 9, 70}, widths[] = {2, 16, 35, 80};
+    gn_device *device = open_device(classes[_i / 2]);
+    check *c = check_new();
+    for (int i = 0; i < 12; i++)
+        add_batch_norm(c, i, rows[i % 3], widths[i / 3]);
+    for (int i = 0; i < c->count; i++)
+        c->results[i].tolerance = (tolerance){OF_LARGEST, 16, 1};
+    plan_options options = plan_options_default();
+    options.columns = _i % 2 == 0;
+    run_and_compare(c, device, options, 2);
+    print_worst(c, "columns");
+    check_free(c);
+    gn_device_free(device);
+}
+END_TEST
+
 static void add_case(Suite *suite, const char *name, const TTest *test, int runs) {
     TCase *tcase = tcase_create(name);
     tcase_set_timeout(tcase, 600);
@@ -494,5 +532,6 @@ Suite *test_suite(void) {
     add_case(suite, "switches", switches, 5);
     add_case(suite, "state", updates_of_state, NOTHING_ON + 3);
     add_case(suite, "epilogues", epilogues, 4);
+    add_case(suite, "columns", columns, 4);
     return suite;
 }

@@ -107,7 +107,8 @@ static operand operand_of(const machine *m, const plan_step *step, const gn_node
         return (operand){.in_step = -1, .is_number = true, .number = base->number[0]};
     for (int i = 0; i < step->count; i++)
         if (step->nodes[i] == base) {
-            REQUIRE(op_table[node->op].form != FORM_BROADCAST, "a broadcast of what its own step computes");
+            REQUIRE(op_table[node->op].form != FORM_BROADCAST || step->form == FORM_COLUMNS,
+                    "a broadcast of what its own step computes");
             return (operand){.in_step = i};
         }
     REQUIRE(base->op == OP_VARIABLE || m->computed[base->id], "%s %d runs before its input %s %d",
@@ -262,6 +263,66 @@ static void run_fused(machine *m, const plan_step *step) {
     free(summands);
 }
 
+// What a step of columns promises: a column is made from itself, from memory that the step does not write,
+// and from its own elements of variables that the step assigns to.
+static void check_columns(const plan_step *step, sum_loops loops) {
+    size_t width = (size_t)loops.inner, all = width * (size_t)loops.run;
+    REQUIRE(loops.outer == 1 && loops.inner > 1, "sums that are not over rows");
+    for (int k = 0; k < step->count; k++) {
+        const gn_node *node = step->nodes[k];
+        size_t count = gn_shape_count(node->shape);
+        sum_loops own = node->op == OP_SUM ? sum_node_loops(node) : loops;
+        REQUIRE(own.outer == 1 && own.run == loops.run && own.inner == loops.inner, "sums of several sizes");
+        REQUIRE(count == width || count == all, "%s of another size", op_table[node->op].name);
+        REQUIRE(node->op != OP_ASSIGN || count == width, "rows are assigned to");
+        REQUIRE(node->op != OP_SLICE && node->op != OP_PAD, "neighbours are read");
+    }
+}
+
+// Column after column, from the last to the first; what it has is stored when all of it is known.
+static void run_columns(machine *m, const plan_step *step) {
+    sum_loops loops = plan_step_loops(step);
+    size_t width = (size_t)loops.inner, rows = (size_t)loops.run;
+    double **values = gn_calloc((size_t)step->count, sizeof *values);
+    double *inputs[MAX_INPUTS];
+    check_columns(step, loops);
+    for (int k = 0; k < step->count; k++)
+        values[k] = gn_calloc(rows, sizeof(double));
+    for (int j = 0; j < MAX_INPUTS; j++)
+        inputs[j] = gn_calloc(rows, sizeof(double));
+    for (size_t column = width; column-- > 0;) {
+        for (int k = 0; k < step->count; k++) {
+            gn_node node = *step->nodes[k], terms = {.shape = gn_shape_of(2, (int)rows, 1)};
+            size_t count = node.op == OP_SUM ? rows : gn_shape_count(node.shape) / width;
+            for (int j = 0; j < op_table[node.op].inputs; j++) {
+                operand from = operand_of(m, step, &node, j);
+                bool repeated = from.in_step >= 0 && node.op == OP_BROADCAST &&
+                                gn_shape_count(node.input[j]->shape) == width;
+                REQUIRE(!repeated || count == 1 || broadcast_source(&node, width + column) == column,
+                        "a column reads another");
+                for (size_t r = 0; r < count; r++)
+                    if (from.in_step >= 0)
+                        inputs[j][r] = values[from.in_step][repeated ? 0 : r];
+                    else
+                        load(&from, NULL, r * width + column, 1, &inputs[j][r]);
+            }
+            node.op = node.op == OP_BROADCAST ? OP_COPY : node.op;
+            node.shape = gn_shape_of(2, node.op == OP_SUM ? 1 : (int)count, 1);
+            node.input[0] = node.op == OP_SUM ? &terms : node.input[0];
+            reference_evaluate(&node, (const double *const *)inputs, NULL, values[k]);
+        }
+        for (int k = 0; k < step->count; k++)
+            for (size_t r = 0; r < gn_shape_count(step->nodes[k]->shape) / width; r++)
+                if (plan_is_stored(m->plan, step->nodes[k]))
+                    store(place_of(m, step->nodes[k]), r * width + column, 1, &values[k][r]);
+    }
+    for (int k = 0; k < step->count; k++)
+        free(values[k]);
+    for (int j = 0; j < MAX_INPUTS; j++)
+        free(inputs[j]);
+    free(values);
+}
+
 // A step of one node with a kernel of its own.
 static void run_kernel(machine *m, const plan_step *step) {
     gn_node *node = step->nodes[0];
@@ -298,6 +359,8 @@ static void machine_run(machine *m) {
                 spoil(place_of(m, step->nodes[k]), gn_shape_count(step->nodes[k]->shape));
         if (step->form == FORM_POINTWISE || step->form == FORM_SUM || step->form == FORM_MATMUL)
             run_fused(m, step);
+        else if (step->form == FORM_COLUMNS)
+            run_columns(m, step);
         else
             run_kernel(m, step);
         for (int k = 0; k < step->count; k++)
@@ -362,13 +425,14 @@ static size_t check_places(const plan *plan, plan_options options) {
     return most;
 }
 
-// Bit by bit: fuse, reuse, in place, split, epilogue (with updates).
+// Bit by bit: fuse, reuse, in place, split, epilogue (with updates), columns.
 static plan_options options_of(int bits) {
     return (plan_options){.fuse = bits & 1,
                           .reuse = bits & 2,
                           .in_place = bits & 4,
                           .split = bits & 8,
                           .epilogue = bits & 16,
+                          .columns = bits & 32,
                           .product_columns = COLUMNS,
                           .product_depth = DEPTH,
                           .product_updates = true,
@@ -421,8 +485,9 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
         for (int run = 0; run < runs; run++) {
             char where[128];
             snprintf(where, sizeof where,
-                     "%s %d, fuse %d, reuse %d, in place %d, split %d, epilogue %d, run %d", what, seed,
-                     options.fuse, options.reuse, options.in_place, options.split, options.epilogue, run);
+                     "%s %d, fuse %d, reuse %d, in place %d, split %d, epilogue %d, columns %d, run %d", what,
+                     seed, options.fuse, options.reuse, options.in_place, options.split, options.epilogue,
+                     options.columns, run);
             machine_run(&m);
             check_variables(&m, truth[run], graph, options.split ? 1e-12 : 0, where);
         }
@@ -436,6 +501,8 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
 static void check_plans(gn_graph *graph, const char *what, int seed, int runs) {
     check_options(graph, what, seed, runs, 0, 1, 7);
     check_options(graph, what, seed, runs, 17, 2, 23);
+    check_options(graph, what, seed, runs, 33, 2, 39);
+    check_options(graph, what, seed, runs, 55, 1, 55);
 }
 
 static int count_nodes(const plan *plan, op_kind op) {
@@ -549,15 +616,19 @@ START_TEST(switches_by_environment) {
     static const struct {
         const char *off;
         int bits;
-    } cases[] = {{"reuse,in-place", 25}, {"fuse", 30},
-                 {"split", 23},          {"split,fuse,reuse,in-place,epilogue", 0},
-                 {"epilogue", 15},       {"", 31}};
+    } cases[] = {{"reuse,in-place", 57},
+                 {"fuse", 62},
+                 {"split", 55},
+                 {"split,fuse,reuse,in-place,epilogue,columns", 0},
+                 {"epilogue", 47},
+                 {"columns", 31},
+                 {"", 63}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setenv("GANC_OFF", cases[i].off, 1);
         plan_options is = plan_options_default(), should = options_of(cases[i].bits);
         ck_assert(is.fuse == should.fuse && is.reuse == should.reuse);
         ck_assert(is.in_place == should.in_place && is.split == should.split);
-        ck_assert(is.epilogue == should.epilogue);
+        ck_assert(is.epilogue == should.epilogue && is.columns == should.columns);
     }
     unsetenv("GANC_OFF");
 }
@@ -863,6 +934,59 @@ START_TEST(epilogues_and_operands) {
 }
 END_TEST
 
+enum { WITH_COLUMNS = ALL | 32 };
+
+static void check_columns_steps(const char *what, int without, int with) {
+    ck_assert_msg(steps_of(ALL) == without && steps_of(WITH_COLUMNS) == with,
+                  "%s: %d steps, and %d with columns", what, steps_of(ALL), steps_of(WITH_COLUMNS));
+    check_plans(graph, what, 0, 3);
+    teardown();
+    setup();
+}
+
+START_TEST(columns_join) {
+    gn_node *x = matrix("x", 4, 6),
+            *mean = gn_scale(gn_sum_axis(x, 0), 0.25); // a batch norm with its statistics
+    gn_node *centred = gn_sub(x, mean), *variance = gn_scale(gn_sum_axis(gn_square(centred), 0), 0.25);
+    gn_variable *running = variable("running", gn_shape_of(2, 1, 6));
+    gn_assign(graph, running, gn_add(gn_scale(gn_read(graph, running), 0.9), gn_scale(mean, 0.1)));
+    gn_node *scale =
+        gn_div(gn_read(graph, variable("w", gn_shape_of(2, 1, 6))), gn_sqrt(gn_offset(variance, 1)));
+    keep(gn_matmul(gn_tanh(gn_mul(centred, scale)), matrix("y", 6, 3)));
+    check_columns_steps("batch norm", 8, 3);
+
+    gn_node *g = gn_tanh(matrix("g", 4, 6)); // a bias's gradient with its update, which another reads before
+    gn_variable *bias = variable("bias", gn_shape_of(2, 1, 6));
+    gn_node *old = gn_read(graph, bias);
+    gn_assign(graph, bias, gn_sub(old, gn_scale(gn_sum_axis(g, 0), 0.1)));
+    keep(gn_matmul(g, matrix("z", 6, 2)));
+    keep(gn_add(matrix("h", 4, 6), old));
+    check_columns_steps("bias", 6, 4);
+}
+END_TEST
+
+START_TEST(columns_that_do_not_fit) {
+    gn_node *x = matrix("x", 6, 6); // as many rows as columns: what a row has one of is no row
+    gn_node *sums = gn_sum_axis(gn_tanh(x), 0);
+    keep(gn_mul(x, gn_reshape(sums, gn_shape_of(2, 6, 1))));
+    check_columns_steps("transposed", 2, 2);
+
+    x = matrix("x", 4, 6); // along rows
+    keep(gn_sub(x, gn_reshape(gn_sum_axis(x, 1), gn_shape_of(2, 4, 1))));
+    check_columns_steps("rows", 2, 2);
+
+    gn_variable *v = variable("v", gn_shape_of(2, 4, 6)); // rows that are assigned to
+    x = gn_read(graph, v);
+    gn_assign(graph, v, gn_sub(x, gn_sum_axis(x, 0)));
+    check_columns_steps("assigned rows", 2, 2);
+
+    x = matrix("x", 4, 6); // a matrix product stands between
+    sums = gn_sum_axis(x, 0);
+    keep(gn_sub(gn_matmul(gn_sub(x, sums), matrix("y", 6, 6)), sums));
+    check_columns_steps("product between", 4, 3);
+}
+END_TEST
+
 // ---- Random graphs -----------------------------------------------------------------------------------
 
 static uint64_t random_state;
@@ -949,7 +1073,11 @@ static gn_node *random_shape(const pool *p) {
     if (x->shape.dims == 0)
         return gn_broadcast(x, gn_shape_of(2, 1 + below(6), 4));
     int axis = below(x->shape.dims), last = x->shape.size[x->shape.dims - 1];
-    switch (below(6)) {
+    switch (below(8)) {
+    case 6:
+        return gn_sub(x, bounded(gn_sum_axis(x, 0)));
+    case 7:
+        return gn_add(x, gn_tanh(gn_sum_axis(gn_square(bounded(x)), 0)));
     case 0:
         return gn_sum_axis(x, axis);
     case 1:
@@ -1064,7 +1192,7 @@ static void build_random_graph(void) {
 // The seed of a failure stands in its message.
 START_TEST(random_graphs) {
     enum { GRAPHS = 300, FIRST_SEED = 1 };
-    int nodes = 0, steps = 0, with_epilogues = 0, unfused = 0, copies = 0;
+    int nodes = 0, steps = 0, with_epilogues = 0, with_columns = 0, unfused = 0, copies = 0;
     for (int seed = FIRST_SEED; seed < FIRST_SEED + GRAPHS; seed++) {
         random_state = (uint64_t)seed;
         build_random_graph();
@@ -1072,15 +1200,17 @@ START_TEST(random_graphs) {
         nodes += graph->count;
         steps += steps_of(7);
         with_epilogues += steps_of(23);
+        with_columns += steps_of(39);
         unfused += steps_of(6);
         copies += copies_in_place(true);
         teardown();
         setup();
     }
     printf("test_plan: %d random graphs (seeds %d .. %d): %d nodes, %d steps unfused, %d fused, %d with "
-           "epilogues, "
-           "%d copies\n",
-           GRAPHS, FIRST_SEED, FIRST_SEED + GRAPHS - 1, nodes, unfused, steps, with_epilogues, copies);
+           "epilogues, %d with columns, %d copies\n",
+           GRAPHS, FIRST_SEED, FIRST_SEED + GRAPHS - 1, nodes, unfused, steps, with_epilogues, with_columns,
+           copies);
+    ck_assert_int_lt(with_columns, steps);
     ck_assert_int_lt(with_epilogues, steps);
     ck_assert_int_lt(steps, unfused);
     ck_assert_int_gt(copies, 0);
@@ -1115,7 +1245,7 @@ START_TEST(training_steps_run) {
     for (int turn = 0; turn < 2; turn++)
         if (graphs.steps[turn]) {
             check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 0, stride, 7);
-            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 23, 1, 23);
+            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 23, 32, 55);
         }
     session_end(&s, &graphs);
 }
@@ -1139,10 +1269,10 @@ static void check_fit(const gn_graph *graph, const char *name) {
                    plan->count, count_nodes(plan, OP_MATMUL), arena[bits], live);
         plan_free(plan);
     }
-    plan_options options = options_of(31);
+    plan_options options = options_of(63);
     plan *finished = plan_new(graph, options);
     check_places(finished, options);
-    printf("test_plan: %s: %d steps with epilogues, arena of %zu bytes\n", name, finished->count,
+    printf("test_plan: %s: %d steps with epilogues and columns, arena of %zu bytes\n", name, finished->count,
            plan_arena_bytes(finished));
     ck_assert_int_lt(finished->count, steps[7]);
     plan_free(finished);
@@ -1217,6 +1347,12 @@ Suite *test_suite(void) {
     tcase_add_test(epilogues, epilogues_that_do_not_fit);
     tcase_add_test(epilogues, epilogues_and_operands);
     suite_add_tcase(suite, epilogues);
+
+    TCase *columns = tcase_create("columns");
+    tcase_add_checked_fixture(columns, setup, teardown);
+    tcase_add_test(columns, columns_join);
+    tcase_add_test(columns, columns_that_do_not_fit);
+    suite_add_tcase(suite, columns);
 
     TCase *random = tcase_create("random");
     tcase_add_checked_fixture(random, setup, teardown);

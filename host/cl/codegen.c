@@ -1,11 +1,12 @@
 // Fused steps become OpenCL C: for each a function that loads, computes and stores the elements at one index,
-// wrapped in the loops of kernels_cl/pointwise.cl, reduce.cl or gemm.cl. Patches are the text of conv.cl with
-// its sizes.
+// wrapped in the loops of kernels_cl/pointwise.cl, reduce.cl, columns.cl or gemm.cl. Patches are the text of
+// conv.cl with its sizes.
 //
 // An element of every node of a step has the same index i. What a step reads from outside has either as many
 // elements, or is the input of a broadcast, slice or pad, whose index is computed from i. All sizes are
 // written into the text: divisions by constants are cheap, and equal layers share a kernel. A product's
-// kernel knows its column as well, which is a bias's index whatever the sizes.
+// kernel knows its column as well, which is a bias's index whatever the sizes; so does one of columns, where
+// a node that has an element a column has this index.
 #include "cl/codegen.h"
 #include "cl/gemm.h"
 
@@ -14,12 +15,18 @@
 
 // ---- Index arithmetic of broadcasts ------------------------------------------------------------------
 
+// How many columns there are, where the text knows the one of element i; else 0.
+static int columns_of(const plan_step *step) {
+    return step->form == FORM_MATMUL    ? step->nodes[0]->shape.size[1]
+           : step->form == FORM_COLUMNS ? plan_step_loops(step).inner
+                                        : 0;
+}
+
 // Where element i of the broadcast lies in its input, as an expression: (i / below) % size for each axis that
 // does not stretch, times what lies below it in the input.
 static void print_broadcast_index(FILE *out, const plan_step *step, const gn_node *broadcast) {
     broadcast_axes axes = broadcast_node_axes(broadcast);
-    if (step->form == FORM_MATMUL && axes.count == 2 && axes.size[0] == step->nodes[0]->shape.size[1] &&
-        !axes.stretched[0]) {
+    if (axes.count == 2 && axes.size[0] == columns_of(step) && !axes.stretched[0]) {
         fputs("column", out);
         return;
     }
@@ -110,11 +117,11 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
     if (step->form == FORM_MATMUL)
         return gemm_epilogue_limits(device->gemm).columns;
     const gn_node *last = step->nodes[step->count - 1];
-    bool sum = last->op == OP_SUM;
+    bool sum = step->form == FORM_SUM || step->form == FORM_COLUMNS;
     int vector = device->class == CLASS_CPU ? 16 : sum ? 1 : 4;
     int fits; // the vector must divide this
     if (sum) {
-        sum_loops loops = sum_node_loops(last);
+        sum_loops loops = plan_step_loops(step);
         fits = loops.inner > 1 ? loops.inner : loops.run;
     } else if (step->form == FORM_PATCHES)
         fits = patch_node_loops(last).channels;
@@ -318,6 +325,123 @@ static void print_sum(FILE *out, const plan *plan, const plan_step *step, int ve
     fputs("#undef FOLD\n#undef LOAD\n#undef STORE\n#undef OUTER\n#undef RUN\n#undef INNER\n", out);
 }
 
+// ---- Columns -----------------------------------------------------------------------------------------
+
+// A step of columns, and by node: after how many loops over the rows its value can be known. A sum's is the
+// number of its own loop.
+typedef struct {
+    const plan *plan;
+    const plan_step *step;
+    step_buffers buffers;
+    int vector, *loop, loops;
+} columns_step;
+
+static int place_in_step(const plan_step *step, const gn_node *node) {
+    return find(step->nodes, step->count, node);
+}
+
+static void find_loops(columns_step *s) {
+    const plan_step *step = s->step;
+    s->loop = gn_calloc((size_t)step->count, sizeof *s->loop);
+    for (int i = 0; i < step->count; i++) {
+        for (int j = 0; j < op_table[step->nodes[i]->op].inputs; j++) {
+            gn_node *base = plan_base(step->nodes[i]->input[j]);
+            int k = place_in_step(step, base);
+            if (k < step->count && s->loop[i] < s->loop[k] + (base->op == OP_SUM))
+                s->loop[i] = s->loop[k] + (base->op == OP_SUM);
+        }
+        s->loops = s->loop[i] >= s->loops ? s->loop[i] + 1 : s->loops;
+    }
+}
+
+static bool has_rows(const columns_step *s, int i) {
+    const gn_node *node = s->step->nodes[i];
+    return node->op != OP_SUM && (int)gn_shape_count(node->shape) != plan_step_loops(s->step).inner;
+}
+
+// Marks what the node's value for a row is computed from, for each row anew.
+static void mark_rows(const columns_step *s, int i, bool *needed) {
+    const gn_node *node = s->step->nodes[i];
+    needed[i] = true;
+    for (int j = 0; j < op_table[node->op].inputs; j++) {
+        int k = place_in_step(s->step, plan_base(node->input[j]));
+        if (k < s->step->count && has_rows(s, k))
+            mark_rows(s, k, needed);
+    }
+}
+
+static void print_stores(FILE *out, const columns_step *s, const char *how, int loop, bool rows) {
+    for (int i = 0; i < s->buffers.writes; i++) {
+        int k = place_in_step(s->step, s->buffers.written[i]);
+        if (has_rows(s, k) == rows && (!rows || s->loop[k] == loop))
+            fprintf(out, "    %s(at, v%d, out%d + i);\n", how, k, i);
+    }
+}
+
+// The loop over the rows that makes the sums numbered so, and stores the rows that can be known by then.
+static void print_loop(FILE *out, const columns_step *s, int loop) {
+    const plan_step *step = s->step;
+    bool *needed = gn_calloc((size_t)step->count, sizeof *needed), any = false;
+    for (int i = 0; i < step->count; i++) {
+        const gn_node *node = step->nodes[i];
+        bool summed = node->op == OP_SUM, stored = has_rows(s, i) && plan_is_stored(s->plan, node);
+        if (s->loop[i] != loop || !(summed || stored))
+            continue;
+        mark_rows(s, i, needed);
+        any = true;
+        if (summed)
+            fprintf(out, "    T v%d = (T)(0.0f), lost%d = (T)(0.0f);\n", i, i);
+    }
+    if (any) {
+        fputs("    EACH_ROW(r) {\n    const uint i = r * INNER + column;\n", out);
+        for (int i = 0; i < step->count; i++) {
+            if (needed[i] && step->nodes[i]->op != OP_SUM)
+                print_computation(out, step, &s->buffers, i, s->vector);
+            else if (needed[i]) {
+                fprintf(out, "    ADD(T, v%d, lost%d, ", i, i);
+                print_operand(out, step, &s->buffers, step->nodes[i], 0, s->vector);
+                fputs(")\n", out);
+            }
+        }
+        print_stores(out, s, "STORE_ROW", loop, true);
+        fputs("    }\n", out);
+        for (int i = 0; i < step->count; i++)
+            if (needed[i] && step->nodes[i]->op == OP_SUM)
+                fprintf(out, "    v%d = TOTAL(at, v%d);\n", i, i);
+    }
+    free(needed);
+}
+
+static void print_columns(FILE *out, const plan *plan, const plan_step *step, int vector,
+                          const char *template) {
+    columns_step s = {.plan = plan, .step = step, .buffers = codegen_buffers(plan, step), .vector = vector};
+    sum_loops loops = plan_step_loops(step);
+    find_loops(&s);
+    print_types(out, vector);
+    print_memory(out, vector);
+    fprintf(out, "#define RUN %d\n#define INNER %d\n", loops.run, loops.inner);
+    fputs("static void FUNCTION(const place at, ", out);
+    print_parameters(out, &s.buffers, s.buffers.writes);
+    fputs(") {\n    const uint column = at.column, i = column;\n", out);
+    for (int loop = 0; loop < s.loops; loop++) {
+        for (int i = 0; i < step->count; i++)
+            if (s.loop[i] == loop && step->nodes[i]->op != OP_SUM && !has_rows(&s, i))
+                print_computation(out, step, &s.buffers, i, vector);
+        print_loop(out, &s, loop);
+    }
+    fputs("    WAIT_FOR_READERS;\n", out);
+    print_stores(out, &s, "STORE_COLUMN", 0, false);
+    fputs("}\n#define PARAMETERS ", out);
+    print_parameters(out, &s.buffers, s.buffers.writes);
+    fputs("\n#define BODY(at) FUNCTION(at", out);
+    print_arguments(out, s.buffers.reads, s.buffers.writes);
+    fprintf(out, ")\n%s#undef PARAMETERS\n#undef BODY\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
+    fputs("#undef LOAD\n#undef STORE\n#undef RUN\n#undef INNER\n", out);
+    free(s.loop);
+}
+
+// ---- Patches -----------------------------------------------------------------------------------------
+
 static void print_patches(FILE *out, const plan_step *step, int vector, const char *template) {
     static const char *const names[] = {"HEIGHT", "WIDTH",   "CHANNELS",   "K",
                                         "STRIDE", "PADDING", "OUT_HEIGHT", "OUT_WIDTH"};
@@ -351,7 +475,9 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
     FILE *out = open_memstream(&text, &length);
     GN_ASSERT(out, "out of memory on the host");
     int vector = codegen_vector(device, step);
-    if (step->form == FORM_SUM)
+    if (step->form == FORM_COLUMNS)
+        print_columns(out, plan, step, vector, skip_head(templates->columns));
+    else if (step->form == FORM_SUM)
         print_sum(out, plan, step, vector, skip_head(templates->reduce));
     else if (step->form == FORM_PATCHES)
         print_patches(out, step, vector, skip_head(templates->conv));
@@ -363,8 +489,27 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
     return text;
 }
 
+// What the functions of columns are written in, each file with a kernel of its own, which nobody calls.
+static void print_column_macros(FILE *out, const code_templates *templates) {
+    fprintf(out,
+            "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef OUTER\n"
+            "#undef RUN\n#undef INNER\n#undef FOLD\n#undef STORE\n",
+            skip_head(templates->reduce));
+    fprintf(out,
+            "%s#undef NAME\n#undef PARAMETERS\n#undef BODY\n#undef RUN\n#undef INNER\n#undef VECTOR\n"
+            "#undef STORE\n",
+            skip_head(templates->columns));
+}
+
+static bool has_columns(const plan *plan) {
+    for (int s = 0; s < plan->count; s++)
+        if (plan->steps[s].form == FORM_COLUMNS)
+            return true;
+    return false;
+}
+
 static bool is_generated(op_form form) {
-    return form == FORM_POINTWISE || form == FORM_SUM || form == FORM_PATCHES;
+    return form == FORM_POINTWISE || form == FORM_SUM || form == FORM_COLUMNS || form == FORM_PATCHES;
 }
 
 const char *codegen_name(const plan_step *step, int kernel, char name[KERNEL_NAME]) {
@@ -382,6 +527,8 @@ generated_code codegen(const gn_device *device, const plan *plan, const code_tem
     FILE *out = open_memstream(&code.source, &length);
     GN_ASSERT(out, "out of memory on the host");
     print_operations(out, skip_head(templates->pointwise));
+    if (has_columns(plan))
+        print_column_macros(out, templates);
     for (int s = 0; s < plan->count; s++) {
         const plan_step *step = &plan->steps[s];
         code.kernel_of_step[s] = -1;

@@ -5,8 +5,8 @@
 #include "cl/device.h"
 #include "graph/plan.h"
 
-// The kernels that are written for their sizes (pointwise, sums, patches) of a plan, as one source. Steps
-// with the same text share a kernel.
+// The kernels that are written for their sizes (pointwise, sums, columns, patches) of a plan, as one source.
+// Steps with the same text share a kernel.
 typedef struct {
     char *source;
     int *kernel_of_step; // by step: its kernel's number; -1 for other steps
@@ -17,7 +17,7 @@ typedef struct {
 
 // The texts of the kernel files.
 typedef struct {
-    char *pointwise, *reduce, *conv;
+    char *pointwise, *reduce, *columns, *conv;
 } code_templates;
 
 generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates);

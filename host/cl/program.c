@@ -200,6 +200,10 @@ static size_t group_size(const builder *b) {
     return b->device->class == CLASS_CPU ? 64 : GPU_GROUP;
 }
 
+static bool is_fused(const plan_step *step) {
+    return step->form == FORM_POINTWISE || step->form == FORM_SUM || step->form == FORM_COLUMNS;
+}
+
 static bool add_fused(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     gn_node *last = step->nodes[step->count - 1];
@@ -220,7 +224,7 @@ static bool add_fused(builder *b, int s) {
         size_t n = gn_shape_count(last->shape);
         return set_number(l, &index, (cl_uint)n) && set_range(b, l, n / vector, group_size(b));
     }
-    sum_loops loops = sum_node_loops(last);
+    sum_loops loops = plan_step_loops(step);
     if (b->device->class == CLASS_GPU)
         return set_sum_range(b, l, loops);
     size_t outer = (size_t)loops.outer, inner = (size_t)loops.inner;
@@ -334,7 +338,7 @@ static bool add_random(builder *b, gn_node *node) {
 
 static bool add_launch(builder *b, int s) {
     gn_node *node = b->plan->steps[s].nodes[0];
-    if (b->plan->steps[s].form == FORM_POINTWISE || b->plan->steps[s].form == FORM_SUM)
+    if (is_fused(&b->plan->steps[s]))
         return add_fused(b, s);
     switch (node->op) {
     case OP_IM2COL:
@@ -403,11 +407,14 @@ static char *shape_of_step(const plan_step *step) {
     shape_text(last->shape, to);
     if (step->form == FORM_MATMUL)
         return shape_of_product(step);
-    if (step->form == FORM_POINTWISE || step->form == FORM_SUM) {
+    if (is_fused(step)) {
         char *operations = list_operations(step);
-        char *text = step->form == FORM_SUM
-                         ? gn_format("%s %s to %s", operations, shape_text(last->input[0]->shape, from), to)
-                         : gn_format("%s %s", operations, to);
+        char *text =
+            step->form == FORM_SUM
+                ? gn_format("%s %s to %s", operations, shape_text(last->input[0]->shape, from), to)
+            : step->form == FORM_COLUMNS
+                ? gn_format("%s (%d, %d)", operations, plan_step_loops(step).run, plan_step_loops(step).inner)
+                : gn_format("%s %s", operations, to);
         free(operations);
         return text;
     }
@@ -421,8 +428,11 @@ static launch_work work_of_step(const builder *b, const plan_step *step) {
     for (int i = 0; i < step->count; i++)
         work.flops += op_table[step->nodes[i]->op].flops(step->nodes[i]);
     bool product = step->form == FORM_MATMUL;
-    if (product || step->form == FORM_POINTWISE || step->form == FORM_SUM) {
-        work.template = product ? NULL : step->form == FORM_SUM ? "reduce" : "pointwise";
+    if (product || is_fused(step)) {
+        work.template = product                      ? NULL
+                        : step->form == FORM_SUM     ? "reduce"
+                        : step->form == FORM_COLUMNS ? "columns"
+                                                     : "pointwise";
         step_buffers buffers = codegen_buffers(b->plan, step);
         for (int i = 0; i < buffers.reads; i++)
             work.bytes += (double)node_bytes(buffers.read[i]);
@@ -467,17 +477,20 @@ static bool compile_fused(builder *b) {
     code_templates texts = {
         kernels_source(b->device, "pointwise.cl"),
         kernels_source(b->device, "reduce.cl"),
+        kernels_source(b->device, "columns.cl"),
         kernels_source(b->device, "conv.cl"),
     };
-    if (texts.pointwise && texts.reduce && texts.conv) {
+    if (texts.pointwise && texts.reduce && texts.columns && texts.conv) {
         b->code = codegen(b->device, b->plan, &texts);
         char *options = gn_format("-DGROUP=%d", GPU_GROUP);
-        b->program->fused = kernels_build(b->device, "pointwise.cl, reduce.cl and conv.cl, as generated",
-                                          b->code.source, options);
+        b->program->fused =
+            kernels_build(b->device, "pointwise.cl, reduce.cl, columns.cl and conv.cl, as generated",
+                          b->code.source, options);
         free(options);
     }
     free(texts.pointwise);
     free(texts.reduce);
+    free(texts.columns);
     free(texts.conv);
     return b->program->fused != NULL;
 }

@@ -63,6 +63,7 @@ typedef enum {
     FORM_BROADCAST, // pointwise, but reads at another index, or nowhere
     FORM_VIEW,      // no work: the input's memory
     FORM_SUM,
+    FORM_COLUMNS, // of a plan's step alone, see plan.h
     FORM_MATMUL,
     FORM_PATCHES, // a kernel of its own, written for its sizes
     FORM_KERNEL,  // a kernel of its own, which takes its sizes

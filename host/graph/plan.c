@@ -4,32 +4,14 @@
 //                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages.
 //  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
-//  3. fuse         joins pointwise nodes to the sums that read them, then to each other and to the matrix
-//                  products that they read.
+//  3. fuse         joins nodes into steps of one launch each, see fuse.c.
 //  4. schedule     puts the joined steps in order.
 //  5. place        gives each tensor that memory must hold a place in the arena.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
-#include "graph/plan.h"
+#include "graph/planner.h"
 
 #include <string.h>
-
-typedef struct {
-    gn_node *before, *after;
-} order_edge;
-
-// A step while it is put together: a list of nodes through `next`.
-typedef struct {
-    plan *plan;
-    plan_options options;
-    order_edge *edges; // besides those from inputs
-    int edge_count;
-    int *group;        // by node id: the step that computes it; -1 for sources and views
-    int *next;         // by node id: the next node of the same group, -1 at the end
-    int *first, *last; // by group
-    char *visited;     // by node id or group: for searches
-    bool *stored;      // by node id
-} planner;
 
 gn_node *plan_base(gn_node *node) {
     while (node->op == OP_RESHAPE)
@@ -37,18 +19,8 @@ gn_node *plan_base(gn_node *node) {
     return node;
 }
 
-static int input_count(const gn_node *node) {
-    return op_table[node->op].inputs;
-}
-
 static bool is_writer(const gn_node *node) {
     return node->op == OP_ASSIGN || node->op == OP_RECORD;
-}
-
-// Computed from elements at the same index, or from a smaller tensor broadcast?
-static bool is_elementwise(const gn_node *node) {
-    op_form form = op_table[node->op].form;
-    return form == FORM_POINTWISE || form == FORM_BROADCAST;
 }
 
 plan_options plan_options_default(void) {
@@ -57,6 +29,7 @@ plan_options plan_options_default(void) {
         .split = !off || !strstr(off, "split"),
         .fuse = !off || !strstr(off, "fuse"),
         .epilogue = !off || !strstr(off, "epilogue"),
+        .columns = !off || !strstr(off, "columns"),
         .reuse = !off || !strstr(off, "reuse"),
         .in_place = !off || !strstr(off, "in-place"),
         .alignment = 128,
@@ -177,7 +150,7 @@ static bool runs_after(planner *p, gn_node *node, const gn_node *goal) {
     return search_back(p, node, goal);
 }
 
-static bool reads(const gn_node *node, const gn_node *base) {
+bool planner_reads(const gn_node *node, const gn_node *base) {
     for (int i = 0; i < input_count(node) && node->op != OP_RESHAPE; i++)
         if (plan_base(node->input[i]) == base)
             return true;
@@ -197,7 +170,7 @@ static void order_writer(planner *p, gn_node *writer) {
         return;
     for (int i = 0, count = p->plan->graph->count; i < count; i++) {
         gn_node *reader = p->plan->graph->nodes[i];
-        if (reader == writer || !reads(reader, old))
+        if (reader == writer || !planner_reads(reader, old))
             continue;
         if (!runs_after(p, reader, writer)) {
             add_edge(p, reader, writer);
@@ -236,161 +209,6 @@ static void order_state(planner *p) {
             order_writer(p, graph->nodes[i]);
 }
 
-// ---- 3. Fusing ---------------------------------------------------------------------------------------
-
-static void start_groups(planner *p) {
-    gn_graph *graph = p->plan->graph;
-    size_t count = (size_t)graph->count;
-    p->group = gn_calloc(count, sizeof(int));
-    p->next = gn_calloc(count, sizeof(int));
-    p->first = gn_calloc(count, sizeof(int));
-    p->last = gn_calloc(count, sizeof(int));
-    p->visited = gn_realloc(p->visited, count);
-    for (int i = 0; i < graph->count; i++) {
-        op_form form = op_table[graph->nodes[i]->op].form;
-        p->group[i] = form == FORM_SOURCE || form == FORM_VIEW ? -1 : i;
-        p->first[i] = p->last[i] = i;
-        p->next[i] = -1;
-    }
-}
-
-static int group_of(const planner *p, gn_node *input) {
-    return p->group[plan_base(input)->id];
-}
-
-// The nodes of `from` join the group `to`.
-static void join(planner *p, int from, int to) {
-    for (int i = p->first[from]; i >= 0; i = p->next[i])
-        p->group[i] = to;
-    p->next[p->last[to]] = p->first[from];
-    p->last[to] = p->last[from];
-}
-
-// Must the two ends of an order edge be in different steps? A step makes an element of each node at a time:
-// it cannot write two versions of a variable, nor what its product reads at all indices.
-static bool is_apart(const gn_node *before, const gn_node *after) {
-    return before == after->previous || before->op == OP_MATMUL;
-}
-
-// Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`, or if its
-// ends cannot share a step.
-static bool group_reaches(planner *p, int group, int goal, bool direct) {
-    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
-        gn_node *node = p->plan->graph->nodes[i];
-        int inputs = input_count(node);
-        for (int j = 0; j < inputs + p->edge_count; j++) {
-            const order_edge *edge = j < inputs ? NULL : &p->edges[j - inputs];
-            if (edge && edge->after != node)
-                continue;
-            gn_node *input = edge ? edge->before : node->input[j];
-            int before = group_of(p, input);
-            if (before < 0 || before == group)
-                continue;
-            if (before == goal && (direct || (edge && is_apart(input, node))))
-                return true;
-            if (before == goal || p->visited[before])
-                continue;
-            p->visited[before] = 1;
-            if (group_reaches(p, before, goal, true))
-                return true;
-        }
-    }
-    return false;
-}
-
-// Two groups may become one unless a third must run between them.
-static bool can_join(planner *p, int producer, int consumer) {
-    memset(p->visited, 0, (size_t)p->plan->graph->count);
-    return !group_reaches(p, consumer, producer, false);
-}
-
-static bool same_count(const gn_node *a, const gn_node *b) {
-    return gn_shape_count(a->shape) == gn_shape_count(b->shape);
-}
-
-// Is every reader of `node` in the group?
-static bool is_read_only_in(planner *p, const gn_node *node, int group) {
-    for (int i = 0; i < p->plan->graph->count; i++)
-        if (reads(p->plan->graph->nodes[i], node) && p->group[i] != group)
-            return false;
-    return true;
-}
-
-// The sum's group takes the pointwise nodes that serve it alone, from its input backwards.
-static void absorb(planner *p, gn_node *input, int group) {
-    gn_node *node = plan_base(input);
-    if (!is_elementwise(node) || node->op == OP_ASSIGN || p->group[node->id] == group ||
-        !same_count(node, p->plan->graph->nodes[group]->input[0]) || !is_read_only_in(p, node, group) ||
-        !can_join(p, node->id, group))
-        return;
-    join(p, node->id, group);
-    for (int i = 0; i < input_count(node); i++)
-        absorb(p, node->input[i], group);
-}
-
-static bool is_in_sum(const planner *p, const gn_node *node) {
-    return p->group[node->id] >= 0 && p->plan->graph->nodes[p->group[node->id]]->op == OP_SUM;
-}
-
-// Joins the group of `input` to that of `node`, which reads it at the same index, if they may.
-static void join_input(planner *p, const gn_node *input, const gn_node *node) {
-    int from = p->group[input->id], to = p->group[node->id];
-    if (from != to && same_count(input, node) && can_join(p, from, to))
-        join(p, from, to);
-}
-
-// The matrix product of a group, NULL for none.
-static gn_node *product_of(const planner *p, int group) {
-    for (int i = p->first[group]; i >= 0; i = p->next[i])
-        if (p->plan->graph->nodes[i]->op == OP_MATMUL)
-            return p->plan->graph->nodes[i];
-    return NULL;
-}
-
-// Can this group be a product's epilogue, which has no product yet? Its kernel finishes some columns at once,
-// and loads what a broadcast reads as one vector, or as one number.
-static bool is_epilogue(const planner *p, int group) {
-    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
-        const gn_node *node = p->plan->graph->nodes[i];
-        if (!is_elementwise(node) || (node->op == OP_ASSIGN && !p->options.product_updates) ||
-            (op_table[node->op].form == FORM_BROADCAST &&
-             broadcast_node_run(node) % p->options.product_columns))
-            return false;
-    }
-    return true;
-}
-
-// The last products first: where two could take what reads both, the other one is ready by then.
-static void add_epilogues(planner *p) {
-    gn_graph *graph = p->plan->graph;
-    for (int i = graph->count - 1; i >= 0; i--) {
-        gn_node *product = graph->nodes[i];
-        if (product->op != OP_MATMUL || product->shape.size[1] % p->options.product_columns)
-            continue;
-        for (int j = i + 1; j < graph->count; j++)
-            if (is_elementwise(graph->nodes[j]) && reads(graph->nodes[j], product) &&
-                is_epilogue(p, p->group[j]))
-                join_input(p, product, graph->nodes[j]);
-    }
-}
-
-static void fuse(planner *p) {
-    gn_graph *graph = p->plan->graph;
-    for (int i = 0; i < graph->count; i++)
-        if (graph->nodes[i]->op == OP_SUM)
-            absorb(p, graph->nodes[i]->input[0], i);
-    for (int i = 0; i < graph->count; i++) {
-        gn_node *node = graph->nodes[i];
-        for (int j = 0; j < input_count(node) && is_elementwise(node) && !is_in_sum(p, node); j++) {
-            gn_node *input = plan_base(node->input[j]);
-            if (is_elementwise(input) && !is_in_sum(p, input))
-                join_input(p, input, node);
-        }
-    }
-    if (p->options.epilogue && p->options.product_columns)
-        add_epilogues(p);
-}
-
 // ---- 4. Order ----------------------------------------------------------------------------------------
 
 // Puts the group's nodes, and before them all groups that they wait for, into the plan.
@@ -398,11 +216,11 @@ static void schedule_group(planner *p, int group);
 
 static void schedule_inputs(planner *p, gn_node *node) {
     for (int i = 0; i < input_count(node); i++)
-        if (group_of(p, node->input[i]) >= 0)
-            schedule_group(p, group_of(p, node->input[i]));
+        if (planner_group_of(p, node->input[i]) >= 0)
+            schedule_group(p, planner_group_of(p, node->input[i]));
     for (int i = 0; i < p->edge_count; i++)
-        if (p->edges[i].after == node && group_of(p, p->edges[i].before) >= 0)
-            schedule_group(p, group_of(p, p->edges[i].before));
+        if (p->edges[i].after == node && planner_group_of(p, p->edges[i].before) >= 0)
+            schedule_group(p, planner_group_of(p, p->edges[i].before));
 }
 
 // Appends the node to the step after its inputs in the same step.
@@ -410,7 +228,7 @@ static void append_node(planner *p, plan_step *step, gn_node *node) {
     if (plan_step_has(step, node))
         return;
     for (int i = 0; i < input_count(node); i++)
-        if (group_of(p, node->input[i]) == p->group[node->id])
+        if (planner_group_of(p, node->input[i]) == p->group[node->id])
             append_node(p, step, plan_base(node->input[i]));
     step->nodes[step->count++] = node;
 }
@@ -426,19 +244,22 @@ static void schedule_group(planner *p, int group) {
 
     plan_step *step = &p->plan->steps[p->plan->count++];
     step->nodes = gn_calloc((size_t)count, sizeof(gn_node *));
-    gn_node *product = product_of(p, group);
+    gn_node *product = planner_product_of(p, group);
     if (product)
         append_node(p, step, product);
     for (int i = p->first[group]; i >= 0; i = p->next[i])
         append_node(p, step, graph->nodes[i]);
     op_form form = op_table[step->nodes[count - 1]->op].form;
-    step->form = product ? FORM_MATMUL : form == FORM_BROADCAST ? FORM_POINTWISE : form;
+    step->form = product                  ? FORM_MATMUL
+                 : p->columns[group]      ? FORM_COLUMNS
+                 : form == FORM_BROADCAST ? FORM_POINTWISE
+                                          : form;
 }
 
 // Does the node say when its group has its turn? The last one does; but a product is not put off until its
 // epilogue was built: what it reads would be kept that long.
 static bool leads_group(const planner *p, gn_node *node) {
-    gn_node *product = product_of(p, p->group[node->id]);
+    gn_node *product = planner_product_of(p, p->group[node->id]);
     if (product)
         return node == product;
     for (int i = p->first[p->group[node->id]]; i >= 0; i = p->next[i])
@@ -455,6 +276,13 @@ static void schedule(planner *p) {
     for (int i = 0; i < graph->count; i++)
         if (p->group[i] >= 0 && leads_group(p, graph->nodes[i]))
             schedule_group(p, p->group[i]);
+}
+
+sum_loops plan_step_loops(const plan_step *step) {
+    int i = step->count - 1;
+    while (step->nodes[i]->op != OP_SUM)
+        i--;
+    return sum_node_loops(step->nodes[i]);
 }
 
 bool plan_step_has(const plan_step *step, const gn_node *node) {
@@ -621,9 +449,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     planner p = {.plan = gn_calloc(1, sizeof(plan)), .options = options};
     copy_needed(&p, graph);
     order_state(&p);
-    start_groups(&p);
-    if (options.fuse)
-        fuse(&p);
+    planner_fuse(&p);
     schedule(&p);
     place(&p);
     free(p.edges);
@@ -631,6 +457,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     free(p.next);
     free(p.first);
     free(p.last);
+    free(p.columns);
     free(p.visited);
     free(p.stored);
     return p.plan;

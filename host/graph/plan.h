@@ -10,6 +10,7 @@
 typedef struct {
     bool split;            // a long sum in two stages
     bool fuse;             // several pointwise operations in one kernel
+    bool columns;          // sums over rows in one kernel with what needs them
     bool epilogue;         // pointwise operations in the kernel of the matrix product that they read
     bool reuse;            // one place in the arena for tensors that are never alive together
     bool in_place;         // an assignment writes into its variable at once
@@ -21,13 +22,15 @@ typedef struct {
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
-// "split,fuse,epilogue,reuse,in-place".
+// "split,fuse,columns,epilogue,reuse,in-place".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an
 // element of each is computed from the same index of the others. FORM_SUM: so too, but for the last node,
-// which is the sum of the one before. FORM_MATMUL: so too, but for the first node, which is a matrix product;
-// the others are its epilogue. Else one node alone.
+// which is the sum of the one before. FORM_COLUMNS: sums over the rows of matrices of one size, and what has
+// an element a column or, like the sums' terms, one for each row of it; each column is computed from itself,
+// and from what other steps have written. FORM_MATMUL: so too, but for the first node, which is a matrix
+// product; the others are its epilogue. Else one node alone.
 typedef struct {
     op_form form;
     gn_node **nodes; // inputs before what uses them
@@ -57,6 +60,9 @@ void plan_free(plan *plan);
 
 // The node whose memory holds this node's value: behind all views.
 gn_node *plan_base(gn_node *node);
+
+// The loops of the sums of a step of FORM_SUM or FORM_COLUMNS.
+sum_loops plan_step_loops(const plan_step *step);
 
 // Does the step compute this node?
 bool plan_step_has(const plan_step *step, const gn_node *node);

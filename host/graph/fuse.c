@@ -1,0 +1,268 @@
+// The planner's third pass: which nodes share a launch.
+//
+//  - A sum takes the pointwise nodes that serve it alone, and pointwise nodes at the same index each other.
+//  - A matrix product takes those that read it, as its epilogue.
+//  - Scalars share launches whoever needs them: each would be one of a single work-item.
+//  - Sums over the rows of a matrix join what they need and what is made of them, in columns: all of a batch
+//    norm is one launch, and so is the gradient of a bias with its optimiser's step.
+#include "graph/planner.h"
+
+#include <string.h>
+
+// ---- Groups ------------------------------------------------------------------------------------------
+
+static void start_groups(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    size_t count = (size_t)graph->count;
+    p->group = gn_calloc(count, sizeof(int));
+    p->next = gn_calloc(count, sizeof(int));
+    p->first = gn_calloc(count, sizeof(int));
+    p->last = gn_calloc(count, sizeof(int));
+    p->columns = gn_calloc(count, sizeof(bool));
+    p->visited = gn_realloc(p->visited, count);
+    for (int i = 0; i < graph->count; i++) {
+        op_form form = op_table[graph->nodes[i]->op].form;
+        p->group[i] = form == FORM_SOURCE || form == FORM_VIEW ? -1 : i;
+        p->first[i] = p->last[i] = i;
+        p->next[i] = -1;
+    }
+}
+
+int planner_group_of(const planner *p, gn_node *input) {
+    return p->group[plan_base(input)->id];
+}
+
+// The nodes of `from` join the group `to`.
+static void join(planner *p, int from, int to) {
+    for (int i = p->first[from]; i >= 0; i = p->next[i])
+        p->group[i] = to;
+    p->next[p->last[to]] = p->first[from];
+    p->last[to] = p->last[from];
+}
+
+// Must the two ends of an order edge be in different steps? A step makes an element of each node at a time:
+// it cannot write two versions of a variable, nor what its product reads at all indices.
+static bool is_apart(const gn_node *before, const gn_node *after) {
+    return before == after->previous || before->op == OP_MATMUL;
+}
+
+// Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`, or if its
+// ends cannot share a step.
+static bool group_reaches(planner *p, int group, int goal, bool direct) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
+        gn_node *node = p->plan->graph->nodes[i];
+        int inputs = input_count(node);
+        for (int j = 0; j < inputs + p->edge_count; j++) {
+            const order_edge *edge = j < inputs ? NULL : &p->edges[j - inputs];
+            if (edge && edge->after != node)
+                continue;
+            gn_node *input = edge ? edge->before : node->input[j];
+            int before = planner_group_of(p, input);
+            if (before < 0 || before == group)
+                continue;
+            if (before == goal && (direct || (edge && is_apart(input, node))))
+                return true;
+            if (before == goal || p->visited[before])
+                continue;
+            p->visited[before] = 1;
+            if (group_reaches(p, before, goal, true))
+                return true;
+        }
+    }
+    return false;
+}
+
+// Two groups may become one unless a third must run between them.
+static bool can_join(planner *p, int producer, int consumer) {
+    memset(p->visited, 0, (size_t)p->plan->graph->count);
+    return !group_reaches(p, consumer, producer, false);
+}
+
+static bool same_count(const gn_node *a, const gn_node *b) {
+    return gn_shape_count(a->shape) == gn_shape_count(b->shape);
+}
+
+// Is every reader of `node` in the group?
+static bool is_read_only_in(planner *p, const gn_node *node, int group) {
+    for (int i = 0; i < p->plan->graph->count; i++)
+        if (planner_reads(p->plan->graph->nodes[i], node) && p->group[i] != group)
+            return false;
+    return true;
+}
+
+// ---- Pointwise nodes and sums --------------------------------------------------------------------------
+
+// The sum's group takes the pointwise nodes that serve it alone, from its input backwards.
+static void absorb(planner *p, gn_node *input, int group) {
+    gn_node *node = plan_base(input);
+    if (!is_elementwise(node) || node->op == OP_ASSIGN || p->group[node->id] == group ||
+        !same_count(node, p->plan->graph->nodes[group]->input[0]) || !is_read_only_in(p, node, group) ||
+        !can_join(p, node->id, group))
+        return;
+    join(p, node->id, group);
+    for (int i = 0; i < input_count(node); i++)
+        absorb(p, node->input[i], group);
+}
+
+static bool is_in_sum(const planner *p, const gn_node *node) {
+    return p->group[node->id] >= 0 && p->plan->graph->nodes[p->group[node->id]]->op == OP_SUM;
+}
+
+// Joins the group of `input` to that of `node`, which reads it at the same index, if they may.
+static void join_input(planner *p, const gn_node *input, const gn_node *node) {
+    int from = p->group[input->id], to = p->group[node->id];
+    if (from != to && same_count(input, node) && can_join(p, from, to))
+        join(p, from, to);
+}
+
+// ---- Products ----------------------------------------------------------------------------------------
+
+gn_node *planner_product_of(const planner *p, int group) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
+        if (p->plan->graph->nodes[i]->op == OP_MATMUL)
+            return p->plan->graph->nodes[i];
+    return NULL;
+}
+
+// Can this group be a product's epilogue, which has no product yet? Its kernel finishes some columns at once,
+// and loads what a broadcast reads as one vector, or as one number.
+static bool is_epilogue(const planner *p, int group) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
+        const gn_node *node = p->plan->graph->nodes[i];
+        if (!is_elementwise(node) || (node->op == OP_ASSIGN && !p->options.product_updates) ||
+            (op_table[node->op].form == FORM_BROADCAST &&
+             broadcast_node_run(node) % p->options.product_columns))
+            return false;
+    }
+    return true;
+}
+
+// The last products first: where two could take what reads both, the other one is ready by then.
+static void add_epilogues(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    for (int i = graph->count - 1; i >= 0; i--) {
+        gn_node *product = graph->nodes[i];
+        if (product->op != OP_MATMUL || product->shape.size[1] % p->options.product_columns)
+            continue;
+        for (int j = i + 1; j < graph->count; j++)
+            if (is_elementwise(graph->nodes[j]) && planner_reads(graph->nodes[j], product) &&
+                is_epilogue(p, p->group[j]))
+                join_input(p, product, graph->nodes[j]);
+    }
+}
+
+// ---- Columns -----------------------------------------------------------------------------------------
+
+// A step of columns keeps few work-items busy. It may compute this many elements of its own: about what it
+// does in the time of the launches that it saves.
+enum { COLUMNS_ELEMENTS = 1 << 17 };
+
+// The loops of the group's sums over rows; false where it has none, or other sums.
+static bool find_columns(const planner *p, int group, sum_loops *loops) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
+        if (p->plan->graph->nodes[i]->op == OP_SUM) {
+            *loops = sum_node_loops(p->plan->graph->nodes[i]);
+            return loops->outer == 1 && loops->inner > 1 && loops->run > 1;
+        }
+    return false;
+}
+
+static bool is_sum_of(const gn_node *node, sum_loops loops) {
+    sum_loops own = sum_node_loops(node);
+    return own.outer == 1 && own.run == loops.run && own.inner == loops.inner;
+}
+
+// Does the broadcast give all rows the same, which has an element a column?
+static bool repeats_row(const gn_node *broadcast, sum_loops loops) {
+    broadcast_axes axes = broadcast_node_axes(broadcast);
+    return axes.count == 2 && axes.size[0] == loops.inner && !axes.stretched[0];
+}
+
+// Can a step of columns compute the node, each column on its own? It has an element a column or, `with_rows`,
+// one for each of its rows. A vector of columns that the step may assign to is read in no other column, and
+// nothing with rows is assigned to, since rows are read again and again.
+static bool fits_columns(const gn_node *node, sum_loops loops, bool with_rows) {
+    size_t count = gn_shape_count(node->shape), width = (size_t)loops.inner;
+    bool has_rows = count == width * (size_t)loops.run;
+    if (node->op == OP_SUM)
+        return with_rows && is_sum_of(node, loops);
+    if (count != width && !(with_rows && has_rows))
+        return false;
+    if (node->op == OP_BROADCAST)
+        return !has_rows || gn_shape_count(node->input[0]->shape) != width || repeats_row(node, loops);
+    return op_table[node->op].form == FORM_POINTWISE && !(has_rows && node->op == OP_ASSIGN);
+}
+
+static bool group_fits_columns(const planner *p, int group, sum_loops loops, bool with_rows) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
+        if (!fits_columns(p->plan->graph->nodes[i], loops, with_rows))
+            return false;
+    return true;
+}
+
+// Does `other` fit into the columns of the group, if that has any?
+static bool may_take(const planner *p, int group, int other) {
+    sum_loops loops;
+    return find_columns(p, group, &loops) && group_fits_columns(p, group, loops, true) &&
+           group_fits_columns(p, other, loops, (int64_t)loops.run * loops.inner <= COLUMNS_ELEMENTS);
+}
+
+// Joins what can share columns, of two groups of which one reads the other. Returns if any were joined.
+static bool join_columns(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    bool joined = false;
+    for (int i = 0; i < graph->count; i++)
+        for (int j = 0; j < input_count(graph->nodes[i]) && p->group[i] >= 0; j++) {
+            int from = planner_group_of(p, graph->nodes[i]->input[j]), to = p->group[i];
+            if (from < 0 || from == to || !(may_take(p, from, to) || may_take(p, to, from)) ||
+                !can_join(p, from, to))
+                continue;
+            join(p, from, to);
+            p->columns[to] = joined = true;
+        }
+    return joined;
+}
+
+// ---- All ---------------------------------------------------------------------------------------------
+
+static bool is_scalar(const planner *p, int i) {
+    const gn_node *node = p->plan->graph->nodes[i];
+    return is_elementwise(node) && gn_shape_count(node->shape) == 1 && !is_in_sum(p, node);
+}
+
+// Neither needs the other by way of a third.
+static void join_scalars(planner *p) {
+    for (int i = 0; i < p->plan->graph->count; i++)
+        for (int j = 0; j < i && is_scalar(p, i); j++)
+            if (is_scalar(p, j) && p->group[i] != p->group[j] && can_join(p, p->group[i], p->group[j]) &&
+                can_join(p, p->group[j], p->group[i]))
+                join(p, p->group[j], p->group[i]);
+}
+
+static void join_pointwise(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    for (int i = 0; i < graph->count; i++) {
+        gn_node *node = graph->nodes[i];
+        for (int j = 0; j < input_count(node) && is_elementwise(node) && !is_in_sum(p, node); j++) {
+            gn_node *input = plan_base(node->input[j]);
+            if (is_elementwise(input) && !is_in_sum(p, input))
+                join_input(p, input, node);
+        }
+    }
+}
+
+void planner_fuse(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    start_groups(p);
+    if (!p->options.fuse)
+        return;
+    for (int i = 0; i < graph->count; i++)
+        if (graph->nodes[i]->op == OP_SUM)
+            absorb(p, graph->nodes[i]->input[0], i);
+    join_pointwise(p);
+    join_scalars(p);
+    if (p->options.epilogue && p->options.product_columns)
+        add_epilogues(p);
+    while (p->options.columns && join_columns(p))
+        ;
+}

@@ -1,0 +1,47 @@
+// What the passes of the planner share, see plan.c.
+#ifndef GANC_PLANNER_H
+#define GANC_PLANNER_H
+
+#include "graph/plan.h"
+
+typedef struct {
+    gn_node *before, *after;
+} order_edge;
+
+// A step while it is put together: a list of nodes through `next`.
+typedef struct {
+    plan *plan;
+    plan_options options;
+    order_edge *edges; // besides those from inputs
+    int edge_count;
+    int *group;        // by node id: the step that computes it; -1 for sources and views
+    int *next;         // by node id: the next node of the same group, -1 at the end
+    int *first, *last; // by group
+    bool *columns;     // by group: is it FORM_COLUMNS?
+    char *visited;     // by node id or group: for searches
+    bool *stored;      // by node id
+} planner;
+
+static inline int input_count(const gn_node *node) {
+    return op_table[node->op].inputs;
+}
+
+// Computed from elements at the same index, or from a smaller tensor broadcast?
+static inline bool is_elementwise(const gn_node *node) {
+    op_form form = op_table[node->op].form;
+    return form == FORM_POINTWISE || form == FORM_BROADCAST;
+}
+
+// Is the value behind `base` an input of the node?
+bool planner_reads(const gn_node *node, const gn_node *base);
+
+// The step that computes an input, -1 for none.
+int planner_group_of(const planner *p, gn_node *input);
+
+// The matrix product of a group, NULL for none.
+gn_node *planner_product_of(const planner *p, int group);
+
+// The third pass, see fuse.c: puts nodes into groups.
+void planner_fuse(planner *p);
+
+#endif
