@@ -17,6 +17,7 @@ static const command commands[] = {
     {"devices", command_devices, "list what there is to run on"},
     {"models", command_models, "list the models, their papers and defaults"},
     {"bench", command_bench, "how fast a device is, and where the training steps go on it"},
+    {"tune", command_tune, "find the fastest kernels for the matrix products of the models"},
     {"generate", command_generate, "sample a trained generator"},
     {"replay", command_replay, "repeat a recorded PyTorch run and compare"},
 };

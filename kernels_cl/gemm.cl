@@ -48,7 +48,11 @@
 
 // The tiles are arrays, and become registers only where their loops are unrolled in full.
 #define UNROLL      _Pragma("unroll")
-#define UNROLL_BY_4 _Pragma("unroll 4")
+#define UNROLL_BY_2 _Pragma("unroll 2")
+#define ROLLED      _Pragma("unroll 1")
+
+// PoCL makes three copies of a kernel, with all that is inlined in it: large functions say that they are not.
+#define NOT_INLINED __attribute__((noinline))
 
 #ifndef DEPTH // steps of l that are summed before they are added to C; a multiple of VW and TK
 #define DEPTH 128
@@ -79,11 +83,12 @@
 #define LOAD        JOIN(vload, VW)
 #define STORE       JOIN(vstore, VW)
 
-// op(A)[i + r, l] = rows[r][l * l_step]; below the last row that row again, whose sums are not stored.
-static void point_to_rows(global const float *rows[MR], int i, int m, global const float *a, int row_step) {
+// op(A)[i + r, l] = a[rows[r] + l * l_step]; below the last row that row again, whose sums are not stored.
+// Offsets to one moving pointer: the compiler would keep a pointer for each row and each unrolled step.
+static void find_rows(int rows[MR], int i, int m, int row_step) {
     UNROLL
     for (int r = 0; r < MR; r++)
-        rows[r] = a + min(i + r, m - 1) * row_step;
+        rows[r] = min(i + r, m - 1) * row_step;
 }
 
 static void clear_tile(VECTOR acc[MR][NV]) {
@@ -95,28 +100,29 @@ static void clear_tile(VECTOR acc[MR][NV]) {
     }
 }
 
-// One step of l: `row` holds B[l, j .. j+NR).
-static void add_step(VECTOR acc[MR][NV], global const float *const rows[MR], int offset, const VECTOR row[NV]) {
+// One step of l: a[rows[r]] is op(A)[i + r, l], `row` holds B[l, j .. j+NR).
+static void add_step(VECTOR acc[MR][NV], global const float *a, const int rows[MR], const VECTOR row[NV]) {
     UNROLL
     for (int r = 0; r < MR; r++) {
         UNROLL
         for (int v = 0; v < NV; v++)
-            acc[r][v] = fma((VECTOR)(rows[r][offset]), row[v], acc[r][v]);
+            acc[r][v] = fma((VECTOR)(a[rows[r]]), row[v], acc[r][v]);
     }
 }
 
 // `depth` steps of l; the rows of B lie b_step apart, in B itself or in a panel.
 #define ADD_STEPS(name, space)                                                                               \
-    static void name(VECTOR acc[MR][NV], global const float *const rows[MR], int l_step,                     \
+    static void name(VECTOR acc[MR][NV], global const float *a, const int rows[MR], int l_step,              \
                      space const float *b, int b_step, int depth) {                                          \
-        UNROLL_BY_4                                                                                          \
+        UNROLL_BY_2                                                                                          \
         for (int l = 0; l < depth; l++) {                                                                    \
             VECTOR row[NV];                                                                                  \
             UNROLL                                                                                           \
             for (int v = 0; v < NV; v++)                                                                     \
                 row[v] = LOAD(v, b);                                                                         \
+            add_step(acc, a, rows, row);                                                                     \
+            a += l_step;                                                                                     \
             b += b_step;                                                                                     \
-            add_step(acc, rows, l * l_step, row);                                                            \
         }                                                                                                    \
     }
 
@@ -124,8 +130,8 @@ ADD_STEPS(add_steps_of_b, global)
 ADD_STEPS(add_steps_of_panel, local)
 
 // The same with the elements of B one by one, zeros right of the last column.
-static void add_last_steps(VECTOR acc[MR][NV], global const float *const rows[MR], global const float *b,
-                           int n, int columns, int first, int depth) {
+static void add_last_steps(VECTOR acc[MR][NV], global const float *a, const int rows[MR],
+                           global const float *b, int n, int columns, int first, int depth) {
     for (int l = first; l < depth; l++) {
         float elements[NR];
         for (int q = 0; q < NR; q++)
@@ -134,7 +140,7 @@ static void add_last_steps(VECTOR acc[MR][NV], global const float *const rows[MR
         UNROLL
         for (int v = 0; v < NV; v++)
             row[v] = LOAD(v, elements);
-        add_step(acc, rows, l, row);
+        add_step(acc, a + l, rows, row);
     }
 }
 
@@ -183,7 +189,8 @@ static void pack_rows(local float *panel, global const float *b, int n, int from
 }
 
 // The same for B stored (n, k), but right of the last column that column again.
-static void pack_columns(local float *panel, global const float *b, int n, int k, int from, int depth, int j) {
+NOT_INLINED static void pack_columns(local float *panel, global const float *b, int n, int k, int from,
+                                     int depth, int j) {
     for (int v = 0; v < NV; v++, j += VW, panel += VW) {
         int l = 0;
         for (; l + VW <= depth; l += VW) {
@@ -204,54 +211,98 @@ static void pack_columns(local float *panel, global const float *b, int n, int k
 }
 
 // The sums become C's elements, or, with `add`, are added to them. With `last` that finishes them.
-static void store_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, int last,
-                       global float *c PARAMETERS) {
-    UNROLL
-    for (int r = 0; r < MR; r++) {
-        if (i + r >= m)
-            continue;
-        global float *c_row = c + (i + r) * n + j;
+static void store_whole_tile(VECTOR acc[MR][NV], int i, int j, int n, int add, int last,
+                             global float *c PARAMETERS) {
+    global float *corner = c + i * n + j;
+    if (add) {
         UNROLL
-        for (int v = 0; v < NV; v++) {
-            int columns = n - j - v * VW;
-            if (columns >= VW) {
-                VECTOR sum = add ? LOAD(v, c_row) + acc[r][v] : acc[r][v];
-                if (last)
-                    FINISH(i + r, j + v * VW, sum);
-                else
-                    STORE(sum, v, c_row);
-            } else if (columns > 0) {
-                float elements[VW];
-                STORE(acc[r][v], 0, elements);
-                for (int q = 0; q < columns; q++)
-                    c_row[v * VW + q] = add ? c_row[v * VW + q] + elements[q] : elements[q];
-            }
+        for (int r = 0; r < MR; r++) {
+            UNROLL
+            for (int v = 0; v < NV; v++)
+                acc[r][v] = LOAD(v, corner + r * n) + acc[r][v];
+        }
+    }
+    if (last) {
+        UNROLL
+        for (int r = 0; r < MR; r++) {
+            UNROLL
+            for (int v = 0; v < NV; v++)
+                FINISH(i + r, j + v * VW, acc[r][v]);
+        }
+    } else {
+        UNROLL
+        for (int r = 0; r < MR; r++) {
+            UNROLL
+            for (int v = 0; v < NV; v++)
+                STORE(acc[r][v], v, corner + r * n);
         }
     }
 }
 
+// The same for a tile that the last row or column cuts. It is seldom: rather short than fast, in a loop that
+// goes by a copy in memory.
+static void store_part_of_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, int last,
+                               global float *c PARAMETERS) {
+    VECTOR sums[MR][NV];
+    UNROLL
+    for (int r = 0; r < MR; r++) {
+        UNROLL
+        for (int v = 0; v < NV; v++)
+            sums[r][v] = acc[r][v];
+    }
+    int rows = min(MR, m - i), vectors = min(NV, (n - j + VW - 1) / VW);
+    ROLLED
+    for (int e = 0; e < rows * vectors; e++) {
+        int r = e / vectors, v = e % vectors, columns = n - j - v * VW;
+        global float *at = c + (i + r) * n + j + v * VW;
+        if (columns >= VW) {
+            VECTOR sum = add ? LOAD(0, at) + sums[r][v] : sums[r][v];
+            if (last)
+                FINISH(i + r, j + v * VW, sum);
+            else
+                STORE(sum, 0, at);
+        } else {
+            float elements[VW];
+            STORE(sums[r][v], 0, elements);
+            ROLLED
+            for (int q = 0; q < columns; q++)
+                at[q] = add ? at[q] + elements[q] : elements[q];
+        }
+    }
+}
+
+static void store_tile(VECTOR acc[MR][NV], int i, int j, int m, int n, int add, int last,
+                       global float *c PARAMETERS) {
+    if (i + MR <= m && j + NR <= n)
+        store_whole_tile(acc, i, j, n, add, last, c ARGUMENTS);
+    else
+        store_part_of_tile(acc, i, j, m, n, add, last, c ARGUMENTS);
+}
+
 // DEPTH steps, or less, of a tile, from B where it lies. Right of the last column a vector reads on into the
 // next row of B, which does no harm: those sums are not stored. Only where B ends it must not.
-static void tile_of_b(int i, int j, int m, int n, int k, int from, int depth, global const float *a,
-                      global const float *b, global float *c PARAMETERS) {
-    global const float *rows[MR];
+NOT_INLINED static void tile_of_b(int i, int j, int m, int n, int k, int from, int depth,
+                                  global const float *a, global const float *b, global float *c PARAMETERS) {
+    int rows[MR];
     VECTOR acc[MR][NV];
-    point_to_rows(rows, i, m, a + from, k);
+    find_rows(rows, i, m, k);
     clear_tile(acc);
     int room = (k - from) * n - j - NR, whole = room < 0 ? 0 : min(room / n + 1, depth);
+    a += from;
     b += from * n + j;
-    add_steps_of_b(acc, rows, 1, b, n, whole);
-    add_last_steps(acc, rows, b, n, n - j, whole, depth);
+    add_steps_of_b(acc, a, rows, 1, b, n, whole);
+    add_last_steps(acc, a, rows, b, n, n - j, whole, depth);
     store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
 }
 
-static void tile_of_panel(int i, int j, int m, int n, int k, int from, int depth, global const float *a,
-                          int row_step, int l_step, local const float *panel, global float *c PARAMETERS) {
-    global const float *rows[MR];
+NOT_INLINED static void tile_of_panel(int i, int j, int m, int n, int k, int from, int depth,
+                                      global const float *a, int row_step, int l_step,
+                                      local const float *panel, global float *c PARAMETERS) {
+    int rows[MR];
     VECTOR acc[MR][NV];
-    point_to_rows(rows, i, m, a + from * l_step, row_step);
+    find_rows(rows, i, m, row_step);
     clear_tile(acc);
-    add_steps_of_panel(acc, rows, l_step, panel, NR, depth);
+    add_steps_of_panel(acc, a + from * l_step, rows, l_step, panel, NR, depth);
     store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
 }
 

@@ -210,6 +210,26 @@ START_TEST(a_long_sum_keeps_its_digits) {
 }
 END_TEST
 
+// Sizes that cut every tile, one block of a sum and some; a way is right if it gives the first one's bits.
+START_TEST(all_ways_give_the_same_bits) {
+    static const gemm_shape shapes[] = {
+        {false, false, 31, 177, 300}, {false, true, 29, 175, 300}, {true, false, 30, 176, 300},
+        {true, true, 65, 97, 130},    {false, false, 13, 17, 9},   {true, false, 50, 1, 70},
+    };
+    gn_device *device = open_device(&configurations[_i].options);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        gemm_tuning found;
+        ck_assert_msg(gemm_tune(device->gemm, shapes[i], 1, &found), "%s", gn_error());
+        ck_assert_int_ge(found.count, _i == 0 ? 4 : 2);
+        for (int way = 0; way < found.count; way++) {
+            ck_assert_msg(found.candidates[way].right, "%s is wrong for product %zu",
+                          found.candidates[way].name, i);
+        }
+    }
+    gn_device_free(device);
+}
+END_TEST
+
 START_TEST(too_large_is_an_error) {
     gn_device *device = open_device(&configurations[0].options);
     gemm_shape shape = {false, false, 50000, 50000, 1};
@@ -227,23 +247,23 @@ END_TEST
 
 // ---- Verification ------------------------------------------------------------------------------------
 
-// A folder with a gemm.cl whose products have the wrong sign.
-static const char *wrong_kernels(void) {
+// A folder with a gemm.cl in which `text`, where it is first, is `wrong`.
+static const char *wrong_kernels(const char *text, const char *wrong) {
     gn_device *device = open_device(&configurations[0].options);
-    char *source = kernels_source(device, "gemm.cl"), *at = strstr(source, "= fma(");
+    char *source = kernels_source(device, "gemm.cl"), *at = strstr(source, text);
     gn_device_free(device);
     const char *folder = in_scratch("kernels");
-    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    ck_assert(is_there(folder) || !mkdir(folder, 0700));
     FILE *out = fopen(in_scratch("kernels/gemm.cl"), "w");
     ck_assert(out && at);
-    fprintf(out, "%.*s= -fma(%s", (int)(at - source), source, at + strlen("= fma("));
+    fprintf(out, "%.*s%s%s", (int)(at - source), source, wrong, at + strlen(text));
     ck_assert_int_eq(fclose(out), 0);
     free(source);
     return folder;
 }
 
 START_TEST(wrong_products_are_found) {
-    const char *folder = wrong_kernels();
+    const char *folder = wrong_kernels("= fma(", "= -fma("); // the wrong sign
     gn_device_options options = {.device_class = "cpu", .gemm = "native", .kernels = folder};
     ck_assert_ptr_null(gn_device_open(NULL, &options));
     assert_error("no matrix product works", "off by");
@@ -251,6 +271,21 @@ START_TEST(wrong_products_are_found) {
     options.gemm = "auto";
     gn_device *device = open_device(&options);
     ck_assert_str_eq(gemm_description(device->gemm), "clblast with ganc's CPU parameters");
+    gn_device_free(device);
+}
+END_TEST
+
+// A kernel that no start verifies, which walks along A's columns as if they were rows.
+START_TEST(a_wrong_kernel_is_found_at_its_first_use) {
+    gn_device_options options = {.device_class = "cpu", .gemm = "native"};
+    options.kernels =
+        wrong_kernels("COLUMN_KERNEL(gemm_column_tt, 1, m,", "COLUMN_KERNEL(gemm_column_tt, 1, 1,");
+    gn_device *device = open_device(&options);
+    uint32_t seed = SEED;
+    ck_assert_double_le(product_distance(device, (gemm_shape){true, false, 40, 50, 60}, &seed), 1);
+    ck_assert_ptr_null(
+        gemm_call_new(device->gemm, (gemm_shape){true, true, 40, 50, 60}, NULL, NULL, NULL, NULL));
+    assert_error("gemm_column_tt", "off by");
     gn_device_free(device);
 }
 END_TEST
@@ -373,9 +408,11 @@ Suite *test_suite(void) {
     tcase_set_timeout(products, 600); // CLBlast compiles for many seconds
     tcase_add_loop_test(products, products_match_double, 0, sizeof configurations / sizeof *configurations);
     tcase_add_loop_test(products, a_long_sum_keeps_its_digits, 0, 2); // the native configurations
+    tcase_add_loop_test(products, all_ways_give_the_same_bits, 0, 2); // likewise
     tcase_add_test(products, too_large_is_an_error);
     tcase_add_test(products, unknown_choice_is_an_error);
     tcase_add_test(products, wrong_products_are_found);
+    tcase_add_test(products, a_wrong_kernel_is_found_at_its_first_use);
     tcase_add_test(products, second_start_believes_the_first);
     tcase_add_test(products, bad_cache_is_no_error);
     tcase_add_test(products, no_cache_is_no_error);

@@ -2,34 +2,65 @@
 //
 // Wrong products would spoil a training run in silence, and CLBlast is known to be wrong on some drivers. So
 // an engine is compared with the host before its first use on a device and driver; where it is wrong, that is
-// said and the next one is tried. What was found is kept in the user's cache folder, and a later start
-// verifies nothing. On CPU devices the native kernels come first: they are 1.2 to 2.2 times as fast as
-// CLBlast there at the sizes of the models, and compile in a fifth of the time.
+// said and the next one is tried. An engine may know several ways to make a product, other kernels or tiles,
+// which differ in speed alone: one that the check of the engine did not touch has its own at its first use.
+// What was found is kept in the user's cache folder, and a later start verifies nothing. On CPU devices the
+// native kernels come first: they are 1.2 to 2.2 times as fast as CLBlast there at the sizes of the models,
+// and compile in a fifth of the time.
 //
 // How products are made is left to the engines: gemm_native.c and gemm_clblast.c. So is the layout of tensors
-// to whoever calls.
+// to whoever calls, and measuring to gemm_tune.c.
 #include "cl/gemm.h"
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
 #include "error.h"
 
-#include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+// ---- Ways --------------------------------------------------------------------------------------------
+
+gemm_ways gemm_ways_of(const gemm *products, gemm_shape shape) {
+    gemm_ways out = {.count = 1};
+    if (products->engine->ways) {
+        products->engine->ways(products->state, shape, &out);
+    } else {
+        snprintf(out.names[0], GEMM_WAY, "%s", products->engine->name);
+    }
+    return out;
+}
+
+static bool is_off(void) {
+    const char *off = getenv("GANC_OFF");
+    return off && strstr(off, "tune");
+}
+
+// Which of the ways has this name, or this tile behind its kernel's name? 0, the engine's own choice, for
+// none.
+static int find_way(const gemm_ways *ways, const char *name) {
+    for (int i = 0; i < ways->count && name; i++) {
+        const char *tile = strchr(ways->names[i], ' ');
+        if (!strcmp(ways->names[i], name) || (tile && !strcmp(tile + 1, name))) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+int gemm_chosen_way(const gemm *products, gemm_shape shape) {
+    gemm_ways ways = gemm_ways_of(products, shape);
+    json_t *chosen = json_object_get(products->record.chosen, gemm_shape_words(shape).text);
+    const char *wanted = getenv("GANC_TILE");
+    return ways.ids[is_off() ? 0 : find_way(&ways, wanted ? wanted : json_string_value(chosen))];
+}
 
 // ---- Calls -------------------------------------------------------------------------------------------
 
 enum { MARGIN = 1 << 16 }; // kernels count elements in 32 bits, and a tile beyond the end
 
-typedef struct {
-    char text[64];
-} shape_words;
-
-static shape_words describe(gemm_shape shape) {
+shape_words gemm_shape_words(gemm_shape shape) {
     shape_words out;
     snprintf(out.text, sizeof out.text, "%c%c %dx%dx%d", shape.transpose_a ? 'T' : 'N',
              shape.transpose_b ? 'T' : 'N', shape.m, shape.n, shape.k);
@@ -46,28 +77,60 @@ gemm_limits gemm_epilogue_limits(const gemm *products) {
     return products->engine->limits ? products->engine->limits(products->state) : (gemm_limits){0};
 }
 
-gemm_call *gemm_call_new(gemm *products, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c,
-                         const gemm_epilogue *epilogue) {
+// The size of the matrices, for an error; false where a kernel could not count the elements.
+static bool is_countable(gemm_shape shape) {
     int64_t m = shape.m, n = shape.n, k = shape.k, limit = INT_MAX - MARGIN;
-    GN_ASSERT(m > 0 && n > 0 && k > 0, "matrix product of %s", describe(shape).text);
-    if (m * n > limit || m * k > limit || k * n > limit) {
-        gn_fail("matrix product %s: a matrix has more than %lld elements; a smaller batch helps",
-                describe(shape).text, (long long)limit);
-        return NULL;
-    }
+    GN_ASSERT(m > 0 && n > 0 && k > 0, "matrix product of %s", gemm_shape_words(shape).text);
+    return (m * n <= limit && m * k <= limit && k * n <= limit) ||
+           gn_fail("matrix product %s: a matrix has more than %lld elements; a smaller batch helps",
+                   gemm_shape_words(shape).text, (long long)limit);
+}
+
+gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_mem b, cl_mem c,
+                        const gemm_epilogue *epilogue) {
     GN_ASSERT(large_enough(a, shape.m, shape.k) && large_enough(b, shape.k, shape.n) &&
                   large_enough(c, shape.m, shape.n),
-              "matrix product %s: a buffer is too small", describe(shape).text);
-
+              "matrix product %s: a buffer is too small", gemm_shape_words(shape).text);
     gemm_call *call = gn_calloc(1, sizeof *call);
-    *call = (gemm_call){.products = products, .shape = shape, .a = a, .b = b, .c = c, .epilogue = epilogue};
+    *call = (gemm_call){
+        .products = products, .shape = shape, .way = way, .a = a, .b = b, .c = c, .epilogue = epilogue};
     if (!products->engine->prepare(call)) {
-        gn_fail_within("matrix product %s", describe(shape).text);
+        gn_fail_within("matrix product %s", gemm_shape_words(shape).text);
         gemm_call_free(call);
         return NULL;
     }
     call->epilogue = NULL;
     return call;
+}
+
+static void remember_shape(gemm *products, gemm_shape s) {
+    for (int i = 0; i < products->shape_count; i++) {
+        gemm_shape t = products->shapes[i];
+        if (t.transpose_a == s.transpose_a && t.transpose_b == s.transpose_b && t.m == s.m && t.n == s.n &&
+            t.k == s.k) {
+            return;
+        }
+    }
+    size_t count = (size_t)products->shape_count + 1;
+    products->shapes = gn_realloc(products->shapes, count * sizeof *products->shapes);
+    products->shapes[products->shape_count++] = s;
+}
+
+const gemm_shape *gemm_shapes(const gemm *products, int *count) {
+    *count = products->shape_count;
+    return products->shapes;
+}
+
+static bool is_right(gemm *products, gemm_shape shape, int way);
+
+gemm_call *gemm_call_new(gemm *products, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c,
+                         const gemm_epilogue *epilogue) {
+    if (!is_countable(shape)) {
+        return NULL;
+    }
+    remember_shape(products, shape);
+    int way = gemm_chosen_way(products, shape);
+    return is_right(products, shape, way) ? gemm_call_by(products, shape, way, a, b, c, epilogue) : NULL;
 }
 
 void gemm_call_free(gemm_call *call) {
@@ -79,14 +142,14 @@ void gemm_call_free(gemm_call *call) {
 
 bool gemm_call_enqueue(gemm_call *call) {
     return call->products->engine->enqueue(call) ||
-           gn_fail_within("matrix product %s", describe(call->shape).text);
+           gn_fail_within("matrix product %s", gemm_shape_words(call->shape).text);
 }
 
 // ---- Verification ------------------------------------------------------------------------------------
 
 enum { GUARD = 64 }; // elements behind C, to see that nothing is written there
 
-static float *random_values(size_t count, uint32_t seed) { // -1 .. 1; the caller frees
+float *gemm_random_values(size_t count, uint32_t seed) {
     float *out = gn_calloc(count, sizeof *out);
     for (size_t i = 0; i < count; i++) {
         seed = seed * 1664525u + 1013904223u;
@@ -102,10 +165,15 @@ static bool compare(gemm_shape s, const float *a, const float *b, const float *c
     double allowed = 4 * sqrt(s.k) * 0x1p-23;
     for (int i = 0; i < s.m; i++) {
         memset(sums, 0, (size_t)s.n * sizeof *sums);
-        for (int l = 0; l < s.k; l++) {
+        for (int l = 0; l < s.k && !s.transpose_b; l++) { // either way along B's rows
             double factor = s.transpose_a ? a[l * s.m + i] : a[i * s.k + l];
             for (int j = 0; j < s.n; j++) {
-                sums[j] += factor * (s.transpose_b ? b[j * s.k + l] : b[l * s.n + j]);
+                sums[j] += factor * b[l * s.n + j];
+            }
+        }
+        for (int j = 0; j < s.n && s.transpose_b; j++) {
+            for (int l = 0; l < s.k; l++) {
+                sums[j] += (double)(s.transpose_a ? a[l * s.m + i] : a[i * s.k + l]) * b[j * s.k + l];
             }
         }
         for (int j = 0; j < s.n; j++) {
@@ -115,14 +183,15 @@ static bool compare(gemm_shape s, const float *a, const float *b, const float *c
     }
     free(sums);
     return worst <= allowed || gn_fail("matrix product %s: off by %.2g where %.2g may be (inf: not computed)",
-                                       describe(s).text, worst, allowed);
+                                       gemm_shape_words(s).text, worst, allowed);
 }
 
-static bool verify_shape(gemm *products, gemm_shape s) {
+bool gemm_verify(gemm *products, gemm_shape s, int way) {
     const gn_device *device = products->device;
     size_t na = (size_t)s.m * (size_t)s.k, nb = (size_t)s.k * (size_t)s.n, nc = (size_t)s.m * (size_t)s.n;
     size_t bytes_c = (nc + GUARD) * sizeof(float);
-    float *a = random_values(na, 1), *b = random_values(nb, 2), *c = gn_calloc(nc + GUARD, sizeof *c);
+    float *a = gemm_random_values(na, 1), *b = gemm_random_values(nb, 2),
+          *c = gn_calloc(nc + GUARD, sizeof *c);
     for (size_t e = 0; e < nc + GUARD; e++) {
         c[e] = e < nc ? NAN : (float)e;
     }
@@ -131,16 +200,17 @@ static bool verify_shape(gemm *products, gemm_shape s) {
     cl_mem buffer_a = memory_buffer(device, na * sizeof *a, what, a);
     cl_mem buffer_b = buffer_a ? memory_buffer(device, nb * sizeof *b, what, b) : NULL;
     cl_mem buffer_c = buffer_b ? memory_buffer(device, bytes_c, what, c) : NULL;
-    gemm_call *call = buffer_c ? gemm_call_new(products, s, buffer_a, buffer_b, buffer_c, NULL) : NULL;
+    gemm_call *call = buffer_c ? gemm_call_by(products, s, way, buffer_a, buffer_b, buffer_c, NULL) : NULL;
     bool right = call && gemm_call_enqueue(call);
     if (right) {
         cl_int status = clEnqueueReadBuffer(device->queue, buffer_c, CL_TRUE, 0, bytes_c, c, 0, NULL, NULL);
         right = status == CL_SUCCESS || gn_fail("matrix product %s: clEnqueueReadBuffer: %s",
-                                                describe(s).text, cl_error_name(status));
+                                                gemm_shape_words(s).text, cl_error_name(status));
     }
     right = right && compare(s, a, b, c);
     for (size_t e = nc; right && e < nc + GUARD; e++) {
-        right = c[e] == (float)e || gn_fail("matrix product %s: wrote behind its result", describe(s).text);
+        right = c[e] == (float)e ||
+                gn_fail("matrix product %s: wrote behind its result", gemm_shape_words(s).text);
     }
 
     gemm_call_free(call);
@@ -163,99 +233,43 @@ static bool verify(gemm *products) {
         {false, false, 64, 1, 256},   {false, true, 600, 40, 20},  {true, false, 33, 40, 600},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        if (!verify_shape(products, shapes[i])) {
+        gemm_ways ways = gemm_ways_of(products, shapes[i]);
+        if (!gemm_verify(products, shapes[i], ways.ids[0])) {
             return false;
         }
+        gemm_way_is_right(products, ways.names[0]);
     }
     return true;
 }
 
-// ---- What was found, on disk -------------------------------------------------------------------------
-
-// Everything that the answer depends on.
-typedef struct {
-    json_t *facts; // readable, and compared when read
-    char *path;    // NULL: no cache
-} record;
-
-static uint64_t hash(uint64_t state, const char *text) { // FNV-1a, 64 bits
-    do {
-        state = (state ^ (unsigned char)*text) * 0x100000001b3u;
-    } while (*text++);
-    return state;
+void gemm_way_is_right(gemm *products, const char *name) {
+    json_object_set_new(products->record.right, name, json_true());
 }
 
-static char *cache_folder(void) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *parent = cache && cache[0] == '/' ? gn_strdup(cache)
-                   : home && home[0]        ? gn_format("%s/.cache", home)
-                                            : NULL;
-    if (!parent) {
-        return NULL;
-    }
-    char *folder = gn_format("%s/ganc", parent);
-    mkdir(parent, 0700); // where either fails, so does writing the file, and the next start verifies again
-    mkdir(folder, 0700);
-    free(parent);
-    return folder;
+static int least(int a, int b) {
+    return a < b ? a : b;
 }
 
-static record record_new(const gn_device *device, const char *choice, const char *source) {
-    char platform[256] = "";
-    clGetPlatformInfo(device->info.platform, CL_PLATFORM_VERSION, sizeof platform - 1, platform, NULL);
-    const char *facts[][2] = {
-        {"ganc", GANC_VERSION},
-        {"device", device->info.name},
-        {"driver", device->info.driver},
-        {"platform", platform},
-        {"class", device->class == CLASS_CPU ? "cpu" : "gpu"},
-        {"choice", choice},
-        {"clblast_build_options", gemm_clblast_options()},
-    };
-    record out = {.facts = json_object()};
-    uint64_t state = hash(0xcbf29ce484222325u, source);
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        json_object_set_new(out.facts, facts[i][0], json_string_nocheck(facts[i][1]));
-        state = hash(state, facts[i][1]);
+// Was this way found right, or is it now? Its kernel is that of the shape's letters, on whatever sizes: those
+// of a few tiles and one that is cut, and of more than one block of a sum.
+static bool is_right(gemm *products, gemm_shape shape, int way) {
+    gemm_ways ways = gemm_ways_of(products, shape);
+    int i = 0;
+    while (ways.ids[i] != way) {
+        i++;
     }
-    char *folder = cache_folder();
-    if (folder) {
-        out.path = gn_format("%s/gemm-%016llx.json", folder, (unsigned long long)state);
-        free(folder);
+    if (!products->engine->ways || json_object_get(products->record.right, ways.names[i])) {
+        return true;
     }
-    return out;
-}
-
-static void record_free(record *kept) {
-    json_decref(kept->facts);
-    free(kept->path);
-}
-
-// The engine of these that an earlier start found right, NULL for none.
-static const gemm_engine *record_read(const record *kept, const gemm_engine *const *engines) {
-    json_t *root = kept->path ? json_load_file(kept->path, 0, NULL) : NULL;
-    const char *name = json_string_value(json_object_get(root, "products"));
-    while (*engines && !(name && !strcmp(name, (*engines)->name))) {
-        engines++;
+    gemm_shape small = {shape.transpose_a, shape.transpose_b, least(shape.m, 70), least(shape.n, 150),
+                        least(shape.k, 300)};
+    if (!gemm_verify(products, small, way)) {
+        return gn_fail_within("%s is wrong on %s; --gemm clblast does without", ways.names[i],
+                              products->device->info.name);
     }
-    json_object_del(root, "products");
-    const gemm_engine *found = json_equal(root, kept->facts) ? *engines : NULL;
-    json_decref(root);
-    return found;
-}
-
-static void record_write(const record *kept, const gemm_engine *engine) {
-    if (!kept->path) {
-        return;
-    }
-    json_t *root = json_copy(kept->facts);
-    json_object_set_new(root, "products", json_string(engine->name));
-    char *beside = gn_format("%s.%ld", kept->path, (long)getpid());
-    if (json_dump_file(root, beside, JSON_INDENT(2)) || rename(beside, kept->path)) {
-        unlink(beside);
-    }
-    free(beside);
-    json_decref(root);
+    gemm_way_is_right(products, ways.names[i]);
+    gemm_record_write(&products->record);
+    return true;
 }
 
 // ---- Choosing ----------------------------------------------------------------------------------------
@@ -288,17 +302,35 @@ static void stop(gemm *products) {
     }
 }
 
+// The engine of these that an earlier start found right, NULL for none.
+static const gemm_engine *known_engine(const gemm *products, const gemm_engine *const *engines) {
+    const char *name = products->record.engine;
+    while (*engines && !(name && !strcmp(name, (*engines)->name))) {
+        engines++;
+    }
+    return *engines;
+}
+
+// What is known of another engine's ways goes.
+static void take_engine(gemm *products) {
+    gemm_record *record = &products->record;
+    free(record->engine);
+    record->engine = gn_strdup(products->engine->name);
+    json_object_clear(record->chosen);
+    gemm_record_write(record);
+}
+
 // Starts the engine of the record, or the first that is right.
-static bool choose(gemm *products, const gemm_engine *const *engines, const record *kept,
-                   const char *source) {
-    const gemm_engine *known = record_read(kept, engines);
+static bool choose(gemm *products, const gemm_engine *const *engines, const char *source) {
+    const gemm_engine *known = known_engine(products, engines);
     if (known && start(products, known, source)) {
         return true;
     }
     const device_info *info = &products->device->info;
     for (; *engines; engines++) {
+        json_object_clear(products->record.right);
         if (start(products, *engines, source) && verify(products)) {
-            record_write(kept, *engines);
+            take_engine(products);
             return true;
         }
         stop(products);
@@ -323,12 +355,11 @@ gemm *gemm_new(gn_device *device, const char *choice) {
     }
     gemm *products = gn_calloc(1, sizeof *products);
     products->device = device;
-    record kept = record_new(device, choice, source);
-    if (!choose(products, engines, &kept, source)) {
+    products->record = gemm_record_read(device, choice, source);
+    if (!choose(products, engines, source)) {
         gemm_free(products);
         products = NULL;
     }
-    record_free(&kept);
     free(source);
     return products;
 }
@@ -336,6 +367,8 @@ gemm *gemm_new(gn_device *device, const char *choice) {
 void gemm_free(gemm *products) {
     if (products) {
         stop(products);
+        gemm_record_free(&products->record);
+        free(products->shapes);
         free(products);
     }
 }

@@ -17,7 +17,9 @@ typedef struct gemm gemm;
 
 // Prepares products on an opened device. `choice` is "auto", "clblast" or "native"; NULL means auto.
 // Checks CLBlast with our parameters against the host on the first use of a device and driver, and keeps what
-// was found in the user's cache folder. A wrong result is said on stderr, and the next best is used.
+// was found in the user's cache folder. A wrong result is said on stderr, and the next best is used. Read
+// when a product is made: GANC_OFF=tune goes by the built-in table of tiles alone; GANC_TILE=RxC takes that
+// tile of C for all products that have it.
 gemm *gemm_new(gn_device *device, const char *choice);
 void gemm_free(gemm *gemm);
 
@@ -45,5 +47,31 @@ gemm_call *gemm_call_new(gemm *gemm, gemm_shape shape, cl_mem a, cl_mem b, cl_me
                          const gemm_epilogue *epilogue);
 void gemm_call_free(gemm_call *call);
 bool gemm_call_enqueue(gemm_call *call);
+
+// The shapes of all products that were prepared so far, each once; valid until the next one.
+const gemm_shape *gemm_shapes(const gemm *gemm, int *count);
+
+// ---- Tuning ------------------------------------------------------------------------------------------
+
+enum { MAX_WAYS = 16, GEMM_WAY = 48 };
+
+// A way to make a product: a kernel and its tile.
+typedef struct {
+    char name[GEMM_WAY]; // "gemm_nn 6x64"
+    bool right;          // does it run, and give the host's results?
+    double gflops;       // the median; 0 where it is not right
+    double gain;         // 0.1: a tenth faster than the first candidate, the median over rounds; -1 likewise
+} gemm_candidate;
+
+typedef struct {
+    gemm_shape shape;
+    gemm_candidate candidates[MAX_WAYS]; // that of the built-in table first
+    int count, chosen;
+} gemm_tuning;
+
+// Measures all ways of the products' engine to make a product, interleaved, `rounds` times, and keeps the
+// fastest in the user's cache folder, for calls made from then on; the built-in one where nothing else is
+// faster beyond the noise. False on failure.
+bool gemm_tune(gemm *gemm, gemm_shape shape, int rounds, gemm_tuning *out);
 
 #endif

@@ -3,6 +3,15 @@
 #define GANC_CL_GEMM_ENGINES_H
 
 #include "cl/gemm.h"
+#include "cl/gemm_record.h"
+
+// Ways to make a product, which differ in speed and not in a bit. An id is the engine's own, and stands for
+// the same kernel for all shapes with the same letters; a name is one kernel with its tile: "gemm_nn 6x64".
+typedef struct {
+    int ids[MAX_WAYS];
+    char names[MAX_WAYS][GEMM_WAY];
+    int count;
+} gemm_ways;
 
 // An engine knows nothing of the others, nor whether its products are right. What fails says why with
 // gn_fail(), without the shape: gemm.c adds it.
@@ -16,6 +25,8 @@ typedef struct {
     bool (*enqueue)(const gemm_call *call);
     void (*release)(void *prepared);          // accepts NULL
     gemm_limits (*limits)(const void *state); // NULL: takes no epilogues
+    // Lists how a product of this shape may be made, the engine's own choice first. NULL: in one way, id 0.
+    void (*ways)(const void *state, gemm_shape shape, gemm_ways *ways);
 } gemm_engine;
 
 extern const gemm_engine gemm_native;        // kernels_cl/gemm.cl
@@ -26,15 +37,44 @@ struct gemm {
     gn_device *device;
     const gemm_engine *engine;
     void *state; // of start()
+    gemm_record record;
+    gemm_shape *shapes; // of the calls that were made, each once
+    int shape_count;
 };
 
 struct gemm_call {
     const gemm *products;
     gemm_shape shape;
+    int way; // its id
     cl_mem a, b, c;
     const gemm_epilogue *epilogue; // while the call is made
     void *prepared;                // the engine's own
 };
+
+gemm_ways gemm_ways_of(const gemm *products, gemm_shape shape);
+
+// The id of the way for a new call: what $GANC_TILE names, else what was found fastest, else the engine's own
+// choice, which is also what GANC_OFF=tune asks for.
+int gemm_chosen_way(const gemm *products, gemm_shape shape);
+
+// gemm_call_new() by this way, which nobody has verified.
+gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_mem b, cl_mem c,
+                        const gemm_epilogue *epilogue);
+
+// Compares a product made this way with the host's. False where they differ.
+bool gemm_verify(gemm *products, gemm_shape shape, int way);
+
+// Notes that the way of this name was found right; the record is not written.
+void gemm_way_is_right(gemm *products, const char *name);
+
+// Numbers in -1 .. 1. The caller frees.
+float *gemm_random_values(size_t count, uint32_t seed);
+
+// "TN 784x512x64"
+typedef struct {
+    char text[64];
+} shape_words;
+shape_words gemm_shape_words(gemm_shape shape);
 
 // The compiler options that the user gives to CLBlast, on which its results depend; "" for none.
 const char *gemm_clblast_options(void);

@@ -1,8 +1,9 @@
 // Matrix products by ganc's own kernels, kernels_cl/gemm.cl, for either class of device.
 //
-// A product is one launch. On a CPU device its tile is one of a few, which were measured, and go by the width
-// of the device's vectors and by the shape; for each, and each epilogue, there is a program, compiled when
-// the first product wants it. A GPU's work-group is as large as the device takes.
+// A product is one launch. Its tile is one of a few, of which one goes by the width of the device's vectors
+// and by the shape, as measured on some machines; gemm_tune.c finds out whether another is faster. For each,
+// and each epilogue, there is a program, compiled when the first product wants it. A GPU's work-group is as
+// large as the device takes.
 //
 // What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
 #include "cl/gemm_engines.h"
@@ -19,17 +20,23 @@ typedef struct {
     int rows, vectors;
 } cpu_tile;
 
-enum { TILES = 4 };
-static const cpu_tile wide_tiles[TILES] = {{6, 4}, {8, 3}, {12, 2}, {24, 1}};
-static const cpu_tile narrow_tiles[TILES] = {{6, 2}, {4, 3}, {12, 1}, {12, 1}};
+enum { TILES = 5 };
+static const cpu_tile wide_tiles[TILES] = {{6, 4}, {8, 3}, {12, 2}, {24, 1}, {5, 5}};
+static const cpu_tile narrow_tiles[TILES] = {{6, 2}, {4, 3}, {12, 1}, {12, 1}, {5, 2}};
 enum { TILE_WIDE, TILE_TALL, TILE_FEW_COLUMNS, TILE_ONE_VECTOR };
+
+// The kernels of the CPU class; a way's id is kernel * TILES + tile.
+typedef enum { IN_PLACE, COLUMN, DOT } cpu_kernel;
+
+// For GPUs the id is an index here: elements of C for each work-item along both sides.
+enum { GPU_TILES = 3, GPU_TILE = 0 };
+static const int gpu_tiles[GPU_TILES] = {4, 2, 8};
 
 enum {
     DOT_ROWS = 4, // the tile of gemm_dot
     DOT_COLUMNS = 3,
     SUM_DEPTH = 128, // DEPTH
-    GPU_SIDE = 16,   // of a work-group; halved until the device takes it
-    GPU_WPT = 4,
+    GPU_SIDE = 16,   // of a work-group; halved until the device takes it with GPU_TILE
     GPU_DEPTH = 16
 };
 
@@ -44,7 +51,7 @@ enum { COLLIDING = 512, LONG_COLUMN = 4096 };
 // gemm.cl with an epilogue.
 typedef struct variant {
     char *epilogue;             // "" for none
-    cl_program programs[TILES]; // by tile, NULL where not wanted yet; CLASS_GPU has one
+    cl_program programs[TILES]; // by tile, NULL where not wanted yet
     struct variant *next;
 } variant;
 
@@ -91,11 +98,11 @@ static cl_program build(native *state, const char *epilogue, int tile) {
     if (*program) {
         return *program;
     }
-    const cpu_tile *t = &state->tiles[tile];
-    char *options = state->device->class == CLASS_CPU
-                        ? gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d", state->vector,
-                                    t->rows, t->vectors, DOT_ROWS, DOT_COLUMNS, SUM_DEPTH)
-                        : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", state->side, GPU_WPT, GPU_DEPTH);
+    char *options =
+        state->device->class == CLASS_CPU
+            ? gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d", state->vector,
+                        state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS, DOT_COLUMNS, SUM_DEPTH)
+            : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", state->side, gpu_tiles[tile], GPU_DEPTH);
     char *source = gn_format("%s%s", epilogue, state->source);
     *program =
         kernels_build(state->device, *epilogue ? "gemm.cl with an epilogue" : "gemm.cl", source, options);
@@ -151,17 +158,20 @@ static void free_variants(native *state) {
     }
 }
 
+static size_t local_bytes(int side, int tile) {
+    return 2 * sizeof(cl_float) * GPU_DEPTH * (size_t)(side * gpu_tiles[tile] + 1);
+}
+
 // What a kernel needs of registers shows only when it is built: smaller groups are tried until one fits.
 static bool prepare_gpu(native *state) {
     const gn_device *device = state->device;
     for (int side = GPU_SIDE; side >= 1; side /= 2) {
         size_t group = (size_t)side * (size_t)side, limit;
-        size_t local = 2 * sizeof(cl_float) * GPU_DEPTH * (size_t)(side * GPU_WPT + 1);
-        if (group > device->max_group || local > device->local_memory) {
+        if (group > device->max_group || local_bytes(side, GPU_TILE) > device->local_memory) {
             continue;
         }
         state->side = side;
-        cl_program program = build(state, "", 0);
+        cl_program program = build(state, "", GPU_TILE);
         if (!program || !group_limit(state, program, &limit)) {
             return false;
         }
@@ -199,6 +209,89 @@ static gemm_limits limits(const void *state) {
     return started->device->class == CLASS_CPU
                ? (gemm_limits){.columns = started->vector, .depth = SUM_DEPTH, .updates = false}
                : (gemm_limits){.columns = 1, .depth = INT_MAX, .updates = true};
+}
+
+// ---- Ways --------------------------------------------------------------------------------------------
+
+// The shape and the order of the operands for which a kernel is taken. A vector is its own transpose in
+// memory: take the kernel whose vectors run along the long side.
+static gemm_shape for_cpu(gemm_shape s, bool *swapped) {
+    *swapped = s.n == 1 && s.transpose_a; // c' = b' op(A)'
+    if (*swapped) {
+        s = (gemm_shape){.m = 1, .n = s.m, .k = s.k};
+    } else if (s.n == 1) {
+        s.transpose_b = true;
+    }
+    s.transpose_a = s.transpose_a && s.m > 1 && s.k > 1;
+    s.transpose_b = s.transpose_b && s.k > 1;
+    return s;
+}
+
+static const char *cpu_kernel_name(cpu_kernel kernel, gemm_shape s) {
+    static const char *const columns[2][2] = {{"gemm_column_nn", "gemm_column_nt"},
+                                              {"gemm_column_tn", "gemm_column_tt"}};
+    return kernel == IN_PLACE ? "gemm_nn"
+           : kernel == DOT    ? "gemm_dot"
+                              : columns[s.transpose_a][s.transpose_b];
+}
+
+// Adds a way, unless it is there under this or another id.
+static void add_way(gemm_ways *ways, int id, const char *kernel, int rows, int columns) {
+    int i = ways->count;
+    snprintf(ways->names[i], GEMM_WAY, "%s %dx%d", kernel, rows, columns);
+    ways->ids[i] = id;
+    for (int j = 0; j < i; j++) {
+        if (!strcmp(ways->names[j], ways->names[i])) {
+            return;
+        }
+    }
+    ways->count++;
+}
+
+static void add_cpu_way(const native *state, gemm_ways *ways, cpu_kernel kernel, int tile, gemm_shape s) {
+    const cpu_tile *t = &state->tiles[tile];
+    add_way(ways, kernel * TILES + tile, cpu_kernel_name(kernel, s), t->rows, t->vectors * state->vector);
+}
+
+// Which shapes gemm_dot makes must not be measured, since its bits are its own.
+static void list_cpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
+    bool swapped;
+    s = for_cpu(s, &swapped);
+    if (s.transpose_b && !s.transpose_a && s.n < state->vector) {
+        add_way(ways, DOT * TILES, "gemm_dot", DOT_ROWS, DOT_COLUMNS);
+        return;
+    }
+    int tile = s.n <= state->vector       ? TILE_ONE_VECTOR
+               : s.n <= 2 * state->vector ? TILE_FEW_COLUMNS
+               : s.transpose_b            ? TILE_TALL
+                                          : TILE_WIDE;
+    bool may_be_in_place = !s.transpose_a && !s.transpose_b;
+    bool in_place = may_be_in_place && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN;
+    add_cpu_way(state, ways, in_place ? IN_PLACE : COLUMN, tile, s);
+    for (int t = 0; t < TILES; t++) {
+        if ((state->tiles[t].vectors - 1) * state->vector >= s.n) {
+            continue; // it has a vector right of the last column
+        }
+        add_cpu_way(state, ways, COLUMN, t, s);
+        if (may_be_in_place) {
+            add_cpu_way(state, ways, IN_PLACE, t, s);
+        }
+    }
+}
+
+static void list_ways(const void *state, gemm_shape s, gemm_ways *ways) {
+    const native *started = state;
+    ways->count = 0;
+    if (started->device->class == CLASS_CPU) {
+        list_cpu_ways(started, s, ways);
+        return;
+    }
+    for (int t = 0; t < GPU_TILES; t++) {
+        int side = started->side * gpu_tiles[t];
+        if (t == GPU_TILE || local_bytes(started->side, t) <= started->device->local_memory) {
+            add_way(ways, t, group_kernels[s.transpose_a][s.transpose_b], side, side);
+        }
+    }
 }
 
 // ---- Launches ----------------------------------------------------------------------------------------
@@ -240,9 +333,9 @@ static bool set_launch(gemm_call *call, int tile, const char *name, gemm_shape s
     return check(status, "clSetKernelArg");
 }
 
-// An epilogue needs registers too.
-static bool epilogue_fits(native *state, const gemm_epilogue *epilogue) {
-    cl_program program = build(state, epilogue->source, 0);
+// A large tile and an epilogue need registers too.
+static bool fits(native *state, const gemm_epilogue *epilogue, int tile) {
+    cl_program program = build(state, epilogue ? epilogue->source : "", tile);
     size_t group = (size_t)state->side * (size_t)state->side, limit;
     return program && group_limit(state, program, &limit) &&
            (group <= limit || gn_fail("with its epilogue it runs in work-groups of %zu, not of %zu; "
@@ -250,75 +343,40 @@ static bool epilogue_fits(native *state, const gemm_epilogue *epilogue) {
                                       limit, group));
 }
 
+// Where another tile has no room for an epilogue, the first one, whose bits are the same, is taken.
 static bool prepare_for_gpu(gemm_call *call) {
     native *state = call->products->state;
     launch *l = call->prepared;
     gemm_shape s = call->shape;
     size_t side = (size_t)state->side;
-    if (call->epilogue && !epilogue_fits(state, call->epilogue)) {
+    int tile = call->way;
+    if (call->epilogue && tile != GPU_TILE && !fits(state, call->epilogue, tile)) {
+        tile = GPU_TILE;
+    }
+    if ((call->epilogue || tile != GPU_TILE) && !fits(state, call->epilogue, tile)) {
         return false;
     }
     l->local[0] = l->local[1] = side;
-    l->global[0] = tiles(s.n, state->side * GPU_WPT) * side;
-    l->global[1] = tiles(s.m, state->side * GPU_WPT) * side;
-    return set_launch(call, 0, group_kernels[s.transpose_a][s.transpose_b], s, call->a, call->b);
-}
-
-static bool prepare_dot(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b) {
-    launch *l = call->prepared;
-    l->global[0] = tiles(s.m, DOT_ROWS);
-    l->global[1] = tiles(s.n, DOT_COLUMNS);
-    return set_launch(call, TILE_WIDE, "gemm_dot", s, a, b);
-}
-
-static bool prepare_in_place(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
-    const native *state = call->products->state;
-    launch *l = call->prepared;
-    l->global[0] = tiles(s.m, state->tiles[tile].rows);
-    l->global[1] = tiles(s.n, state->tiles[tile].vectors * state->vector);
-    return set_launch(call, tile, "gemm_nn", s, a, b);
-}
-
-static bool prepare_column(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
-    static const char *const names[2][2] = {{"gemm_column_nn", "gemm_column_nt"},
-                                            {"gemm_column_tn", "gemm_column_tt"}};
-    const native *state = call->products->state;
-    launch *l = call->prepared;
-    size_t rows = tiles(s.m, state->tiles[tile].rows),
-           columns = tiles(s.n, state->tiles[tile].vectors * state->vector);
-    size_t busy = (ITEMS_PER_UNIT * state->units + columns - 1) / columns;
-    l->global[0] = least(rows, most(busy, tiles(s.m, COLUMN_ROWS)));
-    l->global[1] = columns;
-    return set_launch(call, tile, names[s.transpose_a][s.transpose_b], s, a, b);
+    l->global[0] = tiles(s.n, state->side * gpu_tiles[tile]) * side;
+    l->global[1] = tiles(s.m, state->side * gpu_tiles[tile]) * side;
+    return set_launch(call, tile, group_kernels[s.transpose_a][s.transpose_b], s, call->a, call->b);
 }
 
 static bool prepare_for_cpu(gemm_call *call) {
     const native *state = call->products->state;
-    gemm_shape s = call->shape;
-    cl_mem a = call->a, b = call->b;
     launch *l = call->prepared;
+    bool swapped;
+    gemm_shape s = for_cpu(call->shape, &swapped);
+    cpu_kernel kernel = (cpu_kernel)(call->way / TILES);
+    int tile = call->way % TILES;
+    size_t rows = tiles(s.m, kernel == DOT ? DOT_ROWS : state->tiles[tile].rows),
+           columns = tiles(s.n, kernel == DOT ? DOT_COLUMNS : state->tiles[tile].vectors * state->vector);
+    size_t busy = (ITEMS_PER_UNIT * state->units + columns - 1) / columns;
     l->local[0] = l->local[1] = 1;
-
-    // A vector is its own transpose in memory: take the kernel whose vectors run along the long side.
-    if (s.n == 1 && s.transpose_a) { // c' = b' op(A)'
-        s = (gemm_shape){.m = 1, .n = s.m, .k = s.k};
-        a = call->b;
-        b = call->a;
-    } else if (s.n == 1) {
-        s.transpose_b = true;
-    }
-    s.transpose_a = s.transpose_a && s.m > 1 && s.k > 1;
-    s.transpose_b = s.transpose_b && s.k > 1;
-
-    if (s.transpose_b && !s.transpose_a && s.n < state->vector) {
-        return prepare_dot(call, s, a, b);
-    }
-    int tile = s.n <= state->vector       ? TILE_ONE_VECTOR
-               : s.n <= 2 * state->vector ? TILE_FEW_COLUMNS
-               : s.transpose_b            ? TILE_TALL
-                                          : TILE_WIDE;
-    bool in_place = !s.transpose_a && !s.transpose_b && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN;
-    return in_place ? prepare_in_place(call, s, a, b, tile) : prepare_column(call, s, a, b, tile);
+    l->global[0] = kernel == COLUMN ? least(rows, most(busy, tiles(s.m, COLUMN_ROWS))) : rows;
+    l->global[1] = columns;
+    return set_launch(call, tile, cpu_kernel_name(kernel, s), s, swapped ? call->b : call->a,
+                      swapped ? call->a : call->b);
 }
 
 static bool prepare(gemm_call *call) {
@@ -350,4 +408,5 @@ const gemm_engine gemm_native = {
     .enqueue = enqueue,
     .release = release,
     .limits = limits,
+    .ways = list_ways,
 };

@@ -10,6 +10,7 @@ int command_train(int argc, char **argv);
 int command_devices(int argc, char **argv);
 int command_models(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_tune(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_replay(int argc, char **argv);
 

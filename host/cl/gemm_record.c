@@ -1,0 +1,104 @@
+// The file is named by a hash of what its contents depend on, and holds that in words as well: two devices,
+// drivers or versions of gemm.cl do not share one. It is a cache: whoever removes it loses only time.
+//
+// What the findings mean is left to gemm.c and gemm_tune.c.
+#include "cl/gemm_record.h"
+#include "cl/gemm_engines.h"
+#include "error.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static uint64_t hash(uint64_t state, const char *text) { // FNV-1a, 64 bits
+    do {
+        state = (state ^ (unsigned char)*text) * 0x100000001b3u;
+    } while (*text++);
+    return state;
+}
+
+static char *cache_folder(void) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *parent = cache && cache[0] == '/' ? gn_strdup(cache)
+                   : home && home[0]        ? gn_format("%s/.cache", home)
+                                            : NULL;
+    if (!parent) {
+        return NULL;
+    }
+    char *folder = gn_format("%s/ganc", parent);
+    mkdir(parent, 0700); // where either fails, so does writing the file, and the next start verifies again
+    mkdir(folder, 0700);
+    free(parent);
+    return folder;
+}
+
+// Takes the findings out of `root`, whose rest must be the facts.
+static void take_findings(gemm_record *record, json_t *root) {
+    json_t *engine = json_incref(json_object_get(root, "products"));
+    json_t *right = json_incref(json_object_get(root, "right"));
+    json_t *chosen = json_incref(json_object_get(root, "chosen"));
+    json_object_del(root, "products");
+    json_object_del(root, "right");
+    json_object_del(root, "chosen");
+    if (json_equal(root, record->facts) && json_is_string(engine)) {
+        record->engine = gn_strdup(json_string_value(engine));
+        json_object_update(record->right, right);
+        json_object_update(record->chosen, chosen);
+    }
+    json_decref(engine);
+    json_decref(right);
+    json_decref(chosen);
+}
+
+gemm_record gemm_record_read(const gn_device *device, const char *choice, const char *source) {
+    char platform[256] = "";
+    clGetPlatformInfo(device->info.platform, CL_PLATFORM_VERSION, sizeof platform - 1, platform, NULL);
+    const char *facts[][2] = {
+        {"ganc", GANC_VERSION},
+        {"device", device->info.name},
+        {"driver", device->info.driver},
+        {"platform", platform},
+        {"class", device->class == CLASS_CPU ? "cpu" : "gpu"},
+        {"choice", choice},
+        {"clblast_build_options", gemm_clblast_options()},
+    };
+    gemm_record out = {.facts = json_object(), .right = json_object(), .chosen = json_object()};
+    uint64_t state = hash(0xcbf29ce484222325u, source);
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        json_object_set_new(out.facts, facts[i][0], json_string_nocheck(facts[i][1]));
+        state = hash(state, facts[i][1]);
+    }
+    char *folder = cache_folder();
+    if (folder) {
+        out.path = gn_format("%s/gemm-%016llx.json", folder, (unsigned long long)state);
+        json_t *root = json_load_file(out.path, 0, NULL);
+        take_findings(&out, root);
+        json_decref(root);
+        free(folder);
+    }
+    return out;
+}
+
+void gemm_record_write(const gemm_record *record) {
+    if (!record->path) {
+        return;
+    }
+    json_t *root = json_copy(record->facts);
+    json_object_set_new(root, "products", json_string(record->engine));
+    json_object_set(root, "right", record->right);
+    json_object_set(root, "chosen", record->chosen);
+    char *beside = gn_format("%s.%ld", record->path, (long)getpid());
+    if (json_dump_file(root, beside, JSON_INDENT(2)) || rename(beside, record->path)) {
+        unlink(beside);
+    }
+    free(beside);
+    json_decref(root);
+}
+
+void gemm_record_free(gemm_record *record) {
+    free(record->path);
+    free(record->engine);
+    json_decref(record->facts);
+    json_decref(record->right);
+    json_decref(record->chosen);
+}

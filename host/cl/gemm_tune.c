@@ -1,0 +1,206 @@
+// Which way to make a product is fastest on a device, by measuring.
+//
+// The ways take turns within each round, each on several sets of matrices, so that operands come from where a
+// training step finds them, the outer caches, and so that whatever else the machine does slows all alike. The
+// first way is compared with the host, the others with the first, bit by bit.
+//
+// What the ways are is left to the engine, and taking the fastest to gemm.c.
+#include "cl/gemm_engines.h"
+#include "cl/kernels.h"
+#include "cl/memory.h"
+#include "cl/profile.h"
+#include "error.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    MAX_SETS = 8,
+    SETS_BYTES = 24 << 20,
+    WARM_UP = 1,
+    OPERATIONS = 100000000, // of one time at least, lest the wait for it weighs more
+    MAX_REPEATS = 16
+};
+
+#define WORTH_IT 0.03 // what another way must gain, lest it wins by chance
+
+typedef struct {
+    gemm *products;
+    gemm_shape shape;
+    gemm_ways ways;
+    cl_mem a[MAX_SETS], b[MAX_SETS], c[MAX_SETS];
+    int sets, repeats;
+    gemm_call *calls[MAX_WAYS][MAX_SETS];
+    float *first, *other; // C as the first way makes it, and another
+    double *seconds;      // by way and round
+} tuner;
+
+static size_t elements(int rows, int columns) {
+    return (size_t)rows * (size_t)columns;
+}
+
+static bool make_buffers(tuner *t) {
+    static const char what[] = "tuning matrix products";
+    gemm_shape s = t->shape;
+    size_t na = elements(s.m, s.k), nb = elements(s.k, s.n), nc = elements(s.m, s.n);
+    size_t bytes = sizeof(float) * (na + nb + nc);
+    t->sets = bytes * MAX_SETS <= SETS_BYTES ? MAX_SETS : bytes < SETS_BYTES ? (int)(SETS_BYTES / bytes) : 1;
+    double operations = 2.0 * s.m * s.n * s.k * t->sets, repeats = ceil(OPERATIONS / operations);
+    t->repeats = repeats < MAX_REPEATS ? (int)repeats : MAX_REPEATS;
+    t->first = gn_calloc(nc, sizeof(float));
+    t->other = gn_calloc(nc, sizeof(float));
+    float *a = gemm_random_values(na, 1), *b = gemm_random_values(nb, 2);
+    const gn_device *device = t->products->device;
+    bool made = true;
+    for (int i = 0; i < t->sets && made; i++) {
+        made = (t->a[i] = memory_buffer(device, na * sizeof *a, what, a)) &&
+               (t->b[i] = memory_buffer(device, nb * sizeof *b, what, b)) &&
+               (t->c[i] = memory_buffer(device, nc * sizeof(float), what, NULL));
+    }
+    free(a);
+    free(b);
+    return made;
+}
+
+// Computes the first set this way.
+static bool compute(tuner *t, int way, float *c) {
+    cl_command_queue queue = t->products->device->queue;
+    size_t bytes = sizeof(float) * elements(t->shape.m, t->shape.n);
+    if (!gemm_call_enqueue(t->calls[way][0])) {
+        return false;
+    }
+    cl_int status = clEnqueueReadBuffer(queue, t->c[0], CL_TRUE, 0, bytes, c, 0, NULL, NULL);
+    return status == CL_SUCCESS || gn_fail("clEnqueueReadBuffer: %s", cl_error_name(status));
+}
+
+static bool make_calls(tuner *t, int way) {
+    for (int i = 0; i < t->sets; i++) {
+        if (!(t->calls[way][i] =
+                  gemm_call_by(t->products, t->shape, t->ways.ids[way], t->a[i], t->b[i], t->c[i], NULL))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Only the first way must be right; another that is not, or that the device refuses, is out.
+static bool check_ways(tuner *t, gemm_tuning *out) {
+    if (!gemm_verify(t->products, t->shape, t->ways.ids[0]) || !make_calls(t, 0) ||
+        !compute(t, 0, t->first)) {
+        return false;
+    }
+    size_t bytes = sizeof(float) * elements(t->shape.m, t->shape.n);
+    for (int w = 0; w < t->ways.count; w++) {
+        bool made = w == 0 || (make_calls(t, w) && compute(t, w, t->other));
+        out->candidates[w].right = made && (w == 0 || !memcmp(t->first, t->other, bytes));
+        if (out->candidates[w].right) {
+            gemm_way_is_right(t->products, t->ways.names[w]);
+        }
+    }
+    return true;
+}
+
+static bool time_way(tuner *t, int way, double *seconds) {
+    gn_device *device = t->products->device;
+    if (!gn_device_wait(device)) {
+        return false;
+    }
+    double began = profile_clock();
+    for (int i = 0; i < t->sets * t->repeats; i++) {
+        if (!gemm_call_enqueue(t->calls[way][i % t->sets])) {
+            return false;
+        }
+    }
+    bool done = gn_device_wait(device);
+    *seconds = (profile_clock() - began) / (t->sets * t->repeats);
+    return done;
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+// Every other round goes backwards: whoever comes behind a slow one has its turn before it as well.
+static bool measure(tuner *t, int rounds, gemm_tuning *out) {
+    t->seconds = gn_calloc((size_t)t->ways.count * (size_t)rounds, sizeof(double));
+    for (int r = -WARM_UP; r < rounds; r++) {
+        for (int i = 0; i < t->ways.count; i++) {
+            int way = r % 2 ? t->ways.count - 1 - i : i;
+            double seconds;
+            if (!out->candidates[way].right) {
+                continue;
+            }
+            if (!time_way(t, way, &seconds)) {
+                return false;
+            }
+            if (r >= 0) {
+                t->seconds[way * rounds + r] = seconds;
+            }
+        }
+    }
+    return true;
+}
+
+static double median(double *numbers, int count) {
+    qsort(numbers, (size_t)count, sizeof *numbers, compare_numbers);
+    return numbers[count / 2];
+}
+
+// Ways are compared within a round: what else the machine does then slows them alike.
+static void judge(const tuner *t, int rounds, gemm_tuning *out) {
+    double operations = 2e-9 * t->shape.m * t->shape.n * t->shape.k;
+    double *gains = gn_calloc((size_t)rounds, sizeof *gains);
+    for (int way = t->ways.count - 1; way >= 0; way--) {
+        gemm_candidate *c = &out->candidates[way];
+        for (int r = 0; r < rounds && c->right; r++) {
+            gains[r] = t->seconds[r] / t->seconds[way * rounds + r] - 1;
+        }
+        c->gain = c->right ? median(gains, rounds) : -1;
+        c->gflops = c->right ? operations / median(&t->seconds[way * rounds], rounds) : 0;
+    }
+    free(gains);
+}
+
+static void choose(tuner *t, gemm_tuning *out) {
+    for (int way = 1; way < out->count; way++) {
+        double rival = out->candidates[out->chosen].gain;
+        if (out->candidates[way].gain > (out->chosen ? rival : WORTH_IT)) {
+            out->chosen = way;
+        }
+    }
+    gemm_record *record = &t->products->record;
+    json_object_set_new(record->chosen, gemm_shape_words(t->shape).text,
+                        json_string(t->ways.names[out->chosen]));
+    gemm_record_write(record);
+}
+
+static void release(tuner *t) {
+    for (int i = 0; i < t->sets; i++) {
+        for (int way = 0; way < t->ways.count; way++) {
+            gemm_call_free(t->calls[way][i]);
+        }
+        const cl_mem buffers[] = {t->a[i], t->b[i], t->c[i]};
+        for (int j = 0; j < 3 && buffers[j]; j++) {
+            clReleaseMemObject(buffers[j]);
+        }
+    }
+    free(t->first);
+    free(t->other);
+    free(t->seconds);
+}
+
+bool gemm_tune(gemm *products, gemm_shape shape, int rounds, gemm_tuning *out) {
+    tuner t = {.products = products, .shape = shape, .ways = gemm_ways_of(products, shape)};
+    *out = (gemm_tuning){.shape = shape, .count = t.ways.count};
+    for (int way = 0; way < t.ways.count; way++) {
+        memcpy(out->candidates[way].name, t.ways.names[way], GEMM_WAY);
+    }
+    bool done = make_buffers(&t) && check_ways(&t, out) && measure(&t, rounds, out);
+    if (done) {
+        judge(&t, rounds, out);
+        choose(&t, out);
+    }
+    release(&t);
+    return done || gn_fail_within("tuning %s", gemm_shape_words(shape).text);
+}
