@@ -24,7 +24,8 @@ only=${3:-}
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 unset GANC_DEVICE GANC_OFF
-export CK_TIMEOUT_MULTIPLIER=10 # of the suites' limits, which are for what hangs and not for what is slow
+# Ten times the limits of Check and, below, of ctest, which are for what hangs and not for what is slow.
+export CK_TIMEOUT_MULTIPLIER=10
 failed=0
 
 # try NAME COMMAND...: says whether it succeeded, and what it printed where not.
@@ -47,8 +48,8 @@ use_only() {
 }
 
 suites() {
-    ctest --test-dir "$build" --tests-regex "$only" --output-on-failure --no-tests=error --parallel "$(nproc)" ||
-        failed=1
+    ctest --test-dir "$build" --tests-regex "${only:-.}" --timeout 15000 --output-on-failure --no-tests=error \
+        --parallel "$(nproc)" || failed=1
 }
 
 # The largest ratio of ganc's distance from float64 to PyTorch's own, of each recorded run and class of kernels.
