@@ -502,10 +502,10 @@ static void add_batch_norm(check *c, int id, int rows, int columns) {
 
 // Around vectors and work-groups, in columns and without.
 START_TEST(columns) {
-    static const int rows[] = {2, 9, 70}, widths[] = {2, 16, 35, 80};
+    static const int rows[] = {2, 9, 70}, widths[] = {1, 2, 16, 35, 80};
     gn_device *device = open_device(classes[_i / 2]);
     check *c = check_new();
-    for (int i = 0; i < 12; i++)
+    for (int i = 0; i < 15; i++)
         add_batch_norm(c, i, rows[i % 3], widths[i / 3]);
     for (int i = 0; i < c->count; i++)
         c->results[i].tolerance = (tolerance){OF_LARGEST, 16, 1};

@@ -122,7 +122,7 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
     int fits; // the vector must divide this
     if (sum) {
         sum_loops loops = plan_step_loops(step);
-        fits = loops.inner > 1 ? loops.inner : loops.run;
+        fits = loops.inner > 1 || step->form == FORM_COLUMNS ? loops.inner : loops.run;
     } else if (step->form == FORM_PATCHES)
         fits = patch_node_loops(last).channels;
     else

@@ -154,15 +154,16 @@ static void add_epilogues(planner *p) {
 // ---- Columns -----------------------------------------------------------------------------------------
 
 // A step of columns keeps few work-items busy. It may compute this many elements of its own: about what it
-// does in the time of the launches that it saves.
-enum { COLUMNS_ELEMENTS = 1 << 17 };
+// does in the time of the launches that it saves. Where there is one column, one work-item has these rows.
+enum { COLUMNS_ELEMENTS = 1 << 17, ROWS_OF_ONE_COLUMN = 256 };
 
 // The loops of the group's sums over rows; false where it has none, or other sums.
 static bool find_columns(const planner *p, int group, sum_loops *loops) {
     for (int i = p->first[group]; i >= 0; i = p->next[i])
         if (p->plan->graph->nodes[i]->op == OP_SUM) {
             *loops = sum_node_loops(p->plan->graph->nodes[i]);
-            return loops->outer == 1 && loops->inner > 1 && loops->run > 1;
+            return loops->outer == 1 && loops->run > 1 &&
+                   (loops->inner > 1 || loops->run <= ROWS_OF_ONE_COLUMN);
         }
     return false;
 }
@@ -175,7 +176,7 @@ static bool is_sum_of(const gn_node *node, sum_loops loops) {
 // Does the broadcast give all rows the same, which has an element a column?
 static bool repeats_row(const gn_node *broadcast, sum_loops loops) {
     broadcast_axes axes = broadcast_node_axes(broadcast);
-    return axes.count == 2 && axes.size[0] == loops.inner && !axes.stretched[0];
+    return loops.inner == 1 || (axes.count == 2 && axes.size[0] == loops.inner && !axes.stretched[0]);
 }
 
 // Can a step of columns compute the node, each column on its own? It has an element a column or, `with_rows`,
