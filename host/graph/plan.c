@@ -102,6 +102,17 @@ static gn_node *copy_sum(const planner *p, const gn_node *sum) {
     return gn_reshape(new_sum(partial, gn_shape_of(4, loops.outer, 1, 1, loops.inner)), sum->shape);
 }
 
+// A column times a row adds nothing up: as a pointwise step it joins what is around it.
+static gn_node *copy_product(const planner *p, const gn_node *product) {
+    gn_node *a = product->input[0], *b = product->input[1];
+    bool one_term = a->shape.size[!product->integer[0]] == 1;
+    if (!one_term || !p->options.fuse)
+        return node_new(p->plan->graph, *product);
+    int rows = product->shape.size[0], columns = product->shape.size[1];
+    return gn_mul(gn_broadcast(gn_reshape(a, gn_shape_of(2, rows, 1)), product->shape),
+                  gn_broadcast(gn_reshape(b, gn_shape_of(2, 1, columns)), product->shape));
+}
+
 static void copy_needed(planner *p, const gn_graph *graph) {
     bool *needed = gn_calloc((size_t)graph->count, sizeof *needed);
     gn_node **copies = gn_calloc((size_t)graph->count, sizeof *copies);
@@ -115,7 +126,9 @@ static void copy_needed(planner *p, const gn_graph *graph) {
             fields.input[j] = copy_input(p, copies, graph->nodes[i], fields.input[j]);
         if (fields.previous)
             fields.previous = copies[fields.previous->id]; // NULL where nobody needs the old value
-        copies[i] = fields.op == OP_SUM ? copy_sum(p, &fields) : node_new(p->plan->graph, fields);
+        copies[i] = fields.op == OP_SUM      ? copy_sum(p, &fields)
+                    : fields.op == OP_MATMUL ? copy_product(p, &fields)
+                                             : node_new(p->plan->graph, fields);
     }
     free(copies);
     free(needed);
