@@ -100,13 +100,14 @@ static void clear_tile(VECTOR acc[MR][NV]) {
     }
 }
 
-// One step of l: a[rows[r]] is op(A)[i + r, l], `row` holds B[l, j .. j+NR).
+// One step of l: a[rows[r]] is op(A)[i + r, l], `row` holds B[l, j .. j+NR). The compiler makes fused
+// multiply-adds of it; asked for by fma(), Mesa's rusticl 22.3 computes something else.
 static void add_step(VECTOR acc[MR][NV], global const float *a, const int rows[MR], const VECTOR row[NV]) {
     UNROLL
     for (int r = 0; r < MR; r++) {
         UNROLL
         for (int v = 0; v < NV; v++)
-            acc[r][v] = fma((VECTOR)(a[rows[r]]), row[v], acc[r][v]);
+            acc[r][v] += (VECTOR)(a[rows[r]]) * row[v];
     }
 }
 
