@@ -18,10 +18,10 @@
 //
 // CPU devices: local size 1, INNER / VECTOR work-items.
 //
-// GPU devices, VECTOR = 1: some neighbouring columns by some lanes, which share the rows and add up in local
-// memory, as in reduce.cl. NDRange (INNER rounded up to columns, lanes), local (columns, lanes); lanes is a power of
-// two, and columns * lanes at most GROUP. Work-items right of the last column do what those of the last
-// column do, since all must come to the barriers, and store nothing.
+// GPU devices, VECTOR = 1: some neighbouring columns by a few lanes, which share the rows and add up in local
+// memory. NDRange (INNER rounded up to columns, lanes), local (columns, lanes); columns * lanes is at most GROUP.
+// Work-items right of the last column do what those of the last column do, since all must come to the barriers,
+// and store nothing.
 
 #ifndef EACH_ROW
 
@@ -44,18 +44,17 @@ typedef struct {
 #define WAIT_FOR_READERS          barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 #define STORE_COLUMN(at, v, p)    if ((at).inside && (at).lane == 0) STORE(v, p)
 
-// The sum of the lanes' values, for each of them.
+// The sum of the lanes' values, for each of them. The lanes are few, and each adds up all: halving them step by
+// step would want a barrier in a loop, of which PoCL makes code for every way through it.
 static float TOTAL(const place at, float own) {
     const uint columns = get_local_size(0), x = get_local_id(0);
     barrier(CLK_LOCAL_MEM_FENCE); // all have read the last one
     at.part[at.lane * columns + x] = own;
-    for (uint reach = at.lanes / 2; reach > 0; reach /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (at.lane < reach)
-            at.part[at.lane * columns + x] += at.part[(at.lane + reach) * columns + x];
-    }
     barrier(CLK_LOCAL_MEM_FENCE);
-    return at.part[x];
+    float total = at.part[x];
+    for (uint lane = 1; lane < at.lanes; lane++)
+        total += at.part[lane * columns + x];
+    return total;
 }
 #else
 #define EACH_ROW(r)            for (uint r = 0; r < RUN; r++)

@@ -177,9 +177,10 @@ static bool set_range(builder *b, launch *l, size_t items, size_t group) {
 
 enum { GPU_GROUP = 256, SUM_COLUMNS = 32 }; // work-items of a group, and those side by side in one that sums
 
-// The range of a sum on GPU devices, see reduce.cl.
-static bool set_sum_range(builder *b, launch *l, sum_loops loops) {
-    size_t group = GPU_GROUP, columns = loops.inner > 1 ? SUM_COLUMNS : 1, lanes = GPU_GROUP / columns;
+// The range of a sum on GPU devices, see reduce.cl; and of a step of columns, whose lanes are always few.
+static bool set_sum_range(builder *b, launch *l, op_form form, sum_loops loops) {
+    size_t group = GPU_GROUP, columns = loops.inner > 1 || form == FORM_COLUMNS ? SUM_COLUMNS : 1,
+           lanes = GPU_GROUP / columns;
     if (!limit_group(b, l, &group))
         return false;
     while (lanes > 1 && columns * lanes > group)
@@ -226,7 +227,7 @@ static bool add_fused(builder *b, int s) {
     }
     sum_loops loops = plan_step_loops(step);
     if (b->device->class == CLASS_GPU)
-        return set_sum_range(b, l, loops);
+        return set_sum_range(b, l, step->form, loops);
     size_t outer = (size_t)loops.outer, inner = (size_t)loops.inner;
     return set_range(b, l, inner > 1 ? outer * inner / vector : outer, 1);
 }
