@@ -19,9 +19,9 @@
 // CPU devices: local size 1, INNER / VECTOR work-items.
 //
 // GPU devices, VECTOR = 1: some neighbouring columns by a few lanes, which share the rows and add up in local
-// memory. NDRange (INNER rounded up to columns, lanes), local (columns, lanes); columns * lanes is at most GROUP.
-// Work-items right of the last column do what those of the last column do, since all must come to the barriers,
-// and store nothing.
+// memory. NDRange (INNER rounded up to columns, lanes), local (columns, lanes); there are at most 8 lanes, and
+// columns * lanes is at most GROUP. Work-items right of the last column do what those of the last column do, since all
+// must come to the barriers, and store nothing.
 
 #ifndef EACH_ROW
 
@@ -44,17 +44,17 @@ typedef struct {
 #define WAIT_FOR_READERS          barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 #define STORE_COLUMN(at, v, p)    if ((at).inside && (at).lane == 0) STORE(v, p)
 
-// The sum of the lanes' values, for each of them. The lanes are few, and each adds up all: halving them step by
-// step would want a barrier in a loop, of which PoCL makes code for every way through it.
+// The sum of the lanes' values, for each of them, who all add up all, by halves. Lane by lane less would be added,
+// but with as many barriers more, which cost more, and PoCL minutes to compile.
+#define PART(lane) ((lane) < at.lanes ? part[(lane) * columns] : 0.0f)
+
 static float TOTAL(const place at, float own) {
-    const uint columns = get_local_size(0), x = get_local_id(0);
+    const uint columns = get_local_size(0);
+    local float *part = at.part + get_local_id(0);
     barrier(CLK_LOCAL_MEM_FENCE); // all have read the last one
-    at.part[at.lane * columns + x] = own;
+    part[at.lane * columns] = own;
     barrier(CLK_LOCAL_MEM_FENCE);
-    float total = at.part[x];
-    for (uint lane = 1; lane < at.lanes; lane++)
-        total += at.part[lane * columns + x];
-    return total;
+    return ((PART(0) + PART(4)) + (PART(2) + PART(6))) + ((PART(1) + PART(5)) + (PART(3) + PART(7)));
 }
 #else
 #define EACH_ROW(r)            for (uint r = 0; r < RUN; r++)
