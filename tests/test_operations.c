@@ -443,6 +443,16 @@ static gn_variable *add_matrix(check *c, const char *name, int id, int rows, int
     return variable;
 }
 
+// Two runs, to the rounding of sums; frees both.
+static void compare_products_and_sums(check *c, gn_device *device, plan_options options, const char *name) {
+    for (int i = 0; i < c->count; i++)
+        c->results[i].tolerance = (tolerance){OF_LARGEST, 16, 1};
+    run_and_compare(c, device, options, 2);
+    print_worst(c, name);
+    check_free(c);
+    gn_device_free(device);
+}
+
 // op(x) op(w), of which a bias and a tanh make a layer. In one of three cases sums read it as well, in one an
 // update.
 static void add_product(check *c, int id, int m, int n, int k, bool tx, bool tw) {
@@ -469,14 +479,9 @@ START_TEST(epilogues) {
     check *c = check_new();
     for (int i = 0; i < 18; i++)
         add_product(c, i, m[i % 2], n[i / 2 % 3], k[i / 6], i % 4 == 1, i % 5 < 2);
-    for (int i = 0; i < c->count; i++)
-        c->results[i].tolerance = (tolerance){OF_LARGEST, 16, 1};
     plan_options options = plan_options_default();
     options.epilogue = _i % 2 == 0;
-    run_and_compare(c, device, options, 2);
-    print_worst(c, "epilogue");
-    check_free(c);
-    gn_device_free(device);
+    compare_products_and_sums(c, device, options, "epilogue");
 }
 END_TEST
 
@@ -507,14 +512,9 @@ START_TEST(columns) {
     check *c = check_new();
     for (int i = 0; i < 15; i++)
         add_batch_norm(c, i, rows[i % 3], widths[i / 3]);
-    for (int i = 0; i < c->count; i++)
-        c->results[i].tolerance = (tolerance){OF_LARGEST, 16, 1};
     plan_options options = plan_options_default();
     options.columns = _i % 2 == 0;
-    run_and_compare(c, device, options, 2);
-    print_worst(c, "columns");
-    check_free(c);
-    gn_device_free(device);
+    compare_products_and_sums(c, device, options, "columns");
 }
 END_TEST
 

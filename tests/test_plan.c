@@ -839,12 +839,17 @@ static gn_node *matrix(const char *name, int rows, int columns) {
     return gn_read(graph, variable(name, gn_shape_of(2, rows, columns)));
 }
 
-static void check_steps(const char *what, int without, int with) {
-    ck_assert_msg(steps_of(ALL) == without && steps_of(WITH_EPILOGUES) == with,
-                  "%s: %d steps, and %d with epilogues", what, steps_of(ALL), steps_of(WITH_EPILOGUES));
+// How many steps the graph's plan has without a switch and with it.
+static void check_switch(const char *what, const char *name, int bits, int without, int with) {
+    ck_assert_msg(steps_of(ALL) == without && steps_of(bits) == with, "%s: %d steps, and %d with %s", what,
+                  steps_of(ALL), steps_of(bits), name);
     check_plans(graph, what, 0, 3);
     teardown();
     setup();
+}
+
+static void check_steps(const char *what, int without, int with) {
+    check_switch(what, "epilogues", WITH_EPILOGUES, without, with);
 }
 
 START_TEST(epilogues_join) {
@@ -937,11 +942,7 @@ END_TEST
 enum { WITH_COLUMNS = ALL | 32 };
 
 static void check_columns_steps(const char *what, int without, int with) {
-    ck_assert_msg(steps_of(ALL) == without && steps_of(WITH_COLUMNS) == with,
-                  "%s: %d steps, and %d with columns", what, steps_of(ALL), steps_of(WITH_COLUMNS));
-    check_plans(graph, what, 0, 3);
-    teardown();
-    setup();
+    check_switch(what, "columns", WITH_COLUMNS, without, with);
 }
 
 START_TEST(columns_join) {

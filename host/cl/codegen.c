@@ -347,8 +347,8 @@ static void find_loops(columns_step *s) {
         for (int j = 0; j < op_table[step->nodes[i]->op].inputs; j++) {
             gn_node *base = plan_base(step->nodes[i]->input[j]);
             int k = place_in_step(step, base);
-            if (k < step->count && s->loop[i] < s->loop[k] + (base->op == OP_SUM))
-                s->loop[i] = s->loop[k] + (base->op == OP_SUM);
+            int known = k < step->count ? s->loop[k] + (base->op == OP_SUM) : 0;
+            s->loop[i] = known > s->loop[i] ? known : s->loop[i];
         }
         s->loops = s->loop[i] >= s->loops ? s->loop[i] + 1 : s->loops;
     }
@@ -362,6 +362,8 @@ static bool has_rows(const columns_step *s, int i) {
 // Marks what the node's value for a row is computed from, for each row anew.
 static void mark_rows(const columns_step *s, int i, bool *needed) {
     const gn_node *node = s->step->nodes[i];
+    if (needed[i])
+        return;
     needed[i] = true;
     for (int j = 0; j < op_table[node->op].inputs; j++) {
         int k = place_in_step(s->step, plan_base(node->input[j]));
