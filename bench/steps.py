@@ -45,20 +45,25 @@ class Contender:
 
 class Ganc:
     """A run of its own for every measurement; its first step, which compiles, and its pictures and files are
-    not counted."""
+    not counted. `ganc tune` comes first, as torch.compile's and JAX's compiling does."""
 
     def __init__(self, path, device, model, batch):
         self.command = [path, '--model', model, '--data', 'synthetic', '--batch', str(batch),
                         '--device', device, '--json', '--overwrite']
         self.device = None  # its name, once something has run
+        self.run([path, 'tune', '--model', model, '--batch', str(batch), '--device', device, '--json'])
+
+    @staticmethod
+    def run(command):
+        """What the command prints as JSON."""
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit('%s failed: %s' % (' '.join(command), done.stderr.strip().split('\n')[-1]))
+        return json.loads(done.stdout)
 
     def measure(self, steps):
         with tempfile.TemporaryDirectory() as folder:
-            command = self.command + ['--steps', str(steps + 1), '--out', os.path.join(folder, 'run')]
-            done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit('%s failed: %s' % (' '.join(command), done.stderr.strip().split('\n')[-1]))
-        result = json.loads(done.stdout)
+            result = self.run(self.command + ['--steps', str(steps + 1), '--out', os.path.join(folder, 'run')])
         self.device = result['device']
         return result['seconds'] / (result['steps'] - 1) * 1000
 

@@ -72,7 +72,7 @@ static double product_distance(gn_device *device, gemm_shape s, uint32_t *seed) 
         ck_assert_int_eq(clEnqueueWriteBuffer(device->queue, whole, CL_TRUE, 0, all * sizeof *initial,
                                               initial, 0, NULL, NULL),
                          CL_SUCCESS);
-        ck_assert_msg(gemm_call_enqueue(call), "%s", gn_error());
+        ck_assert_msg(gemm_call_enqueue(call, NULL), "%s", gn_error());
         ck_assert_int_eq(clEnqueueReadBuffer(device->queue, whole, CL_TRUE, 0, all * sizeof *initial,
                                              results[run], 0, NULL, NULL),
                          CL_SUCCESS);
@@ -182,7 +182,7 @@ START_TEST(a_long_sum_keeps_its_digits) {
     for (int t = 0; t < 4; t++) {
         gemm_shape s = {t / 2, t % 2, M, N, K};
         gemm_call *call = gemm_call_new(device->gemm, s, buffer_a, buffer_b, buffer_c, NULL);
-        ck_assert_msg(call && gemm_call_enqueue(call), "%s", gn_error());
+        ck_assert_msg(call && gemm_call_enqueue(call, NULL), "%s", gn_error());
         ck_assert_int_eq(
             clEnqueueReadBuffer(device->queue, buffer_c, CL_TRUE, 0, M * N * sizeof *c, c, 0, NULL, NULL),
             CL_SUCCESS);

@@ -1,9 +1,10 @@
 // Plans without a device: a plan is looked at, and carried out on host memory exactly as it says.
 //
-// The machine below runs a plan's steps in their order, every tensor at the place that the plan gives it, in
-// the arena or in its variable, blocks of elements from the last to the first. It computes by the reference's
-// own arithmetic, so what its variables hold in the end must be equal to the reference's to the last bit: a
-// wrong order, two tensors in one place or an update in place that comes too early gives another number.
+// The machine below runs a plan's steps, every tensor at the place that the plan gives it, in the arena or in
+// its variable, blocks of elements from the last to the first. The steps come in their order, or in the most
+// contrary one that what they wait for allows. It computes by the reference's own arithmetic, so what its
+// variables hold in the end must be equal to the reference's to the last bit: a wrong order, two tensors in
+// one place or an update in place that comes too early gives another number.
 #include "graph/plan.h"
 #include "graph/reference.h"
 #include "graph_fixture.h"
@@ -349,11 +350,30 @@ static void run_kernel(machine *m, const plan_step *step) {
         free(in[j]);
 }
 
-static void machine_run(machine *m) {
+// May the step start, after those that have ended?
+static bool may_start(const plan_step *step, const bool *ended) {
+    for (int i = 0; i < step->wait_count; i++)
+        if (!ended[step->waits[i]])
+            return false;
+    return true;
+}
+
+// The first step that has not ended; contrary: the last of those that may start.
+static int next_step(const plan *plan, const bool *ended, bool contrary) {
+    int s = contrary ? plan->count - 1 : 0;
+    while (ended[s] || (contrary && !may_start(&plan->steps[s], ended)))
+        s += contrary ? -1 : 1;
+    return s;
+}
+
+static void machine_run(machine *m, bool contrary) {
     const plan *plan = m->plan;
+    bool *ended = gn_calloc((size_t)plan->count + 1, sizeof *ended);
     memset(m->computed, 0, (size_t)plan->graph->count * sizeof *m->computed);
-    for (int s = 0; s < plan->count; s++) {
+    for (int i = 0; i < plan->count; i++) {
+        int s = next_step(plan, ended, contrary);
         const plan_step *step = &plan->steps[s];
+        ended[s] = true;
         for (int k = 0; k < step->count; k++) // what a step writes to the arena is nothing that it reads
             if (plan->places[step->nodes[k]->id].chunk >= 0)
                 spoil(place_of(m, step->nodes[k]), gn_shape_count(step->nodes[k]->shape));
@@ -366,6 +386,7 @@ static void machine_run(machine *m) {
         for (int k = 0; k < step->count; k++)
             m->computed[step->nodes[k]->id] = true;
     }
+    free(ended);
     for (int i = 0; i < plan->commit_count; i++) {
         gn_node *node = plan->commits[i];
         memcpy(variable_memory(m, node->variable), place_of(m, node).memory,
@@ -425,7 +446,7 @@ static size_t check_places(const plan *plan, plan_options options) {
     return most;
 }
 
-// Bit by bit: fuse, reuse, in place, split, epilogue (with updates), columns.
+// Bit by bit: fuse, reuse, in place, split, epilogue (with updates), columns, linear.
 static plan_options options_of(int bits) {
     return (plan_options){.fuse = bits & 1,
                           .reuse = bits & 2,
@@ -433,6 +454,7 @@ static plan_options options_of(int bits) {
                           .split = bits & 8,
                           .epilogue = bits & 16,
                           .columns = bits & 32,
+                          .linear = bits & 64,
                           .product_columns = COLUMNS,
                           .product_depth = DEPTH,
                           .product_updates = true,
@@ -464,8 +486,9 @@ static void check_variables(const machine *m, reference *truth, gn_graph *graph,
     }
 }
 
-// Plans of the graph give the reference's numbers, run after run: with the options first, first + stride, ...
-// up to `last`, to the last bit; or, where sums are split, to rounding. `what` and `seed` name the graph.
+// Plans of the graph give the reference's numbers, run after run, in both orders: with the options first,
+// first + stride, ... up to `last`, to the last bit; or, where sums are split or products combined, to
+// rounding. `what` and `seed` name the graph.
 static void check_options(gn_graph *graph, const char *what, int seed, int runs, int first, int stride,
                           int last) {
     reference *truth[4]; // after one run, after two, ...
@@ -481,17 +504,21 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
         plan *plan = plan_new(graph, options);
         ck_assert_int_eq(graph->count, before);
         check_places(plan, options);
-        machine m = machine_new(plan);
-        for (int run = 0; run < runs; run++) {
-            char where[128];
-            snprintf(where, sizeof where,
-                     "%s %d, fuse %d, reuse %d, in place %d, split %d, epilogue %d, columns %d, run %d", what,
-                     seed, options.fuse, options.reuse, options.in_place, options.split, options.epilogue,
-                     options.columns, run);
-            machine_run(&m);
-            check_variables(&m, truth[run], graph, options.split ? 1e-12 : 0, where);
+        for (int contrary = 0; contrary < 2; contrary++) {
+            machine m = machine_new(plan);
+            for (int run = 0; run < runs; run++) {
+                char where[160];
+                snprintf(
+                    where, sizeof where,
+                    "%s %d, fuse %d, reuse %d, in place %d, split %d, epilogue %d, columns %d, linear %d, "
+                    "run %d, contrary %d",
+                    what, seed, options.fuse, options.reuse, options.in_place, options.split,
+                    options.epilogue, options.columns, options.linear, run, contrary);
+                machine_run(&m, contrary);
+                check_variables(&m, truth[run], graph, options.split || options.linear ? 1e-12 : 0, where);
+            }
+            machine_free(&m);
         }
-        machine_free(&m);
         plan_free(plan);
     }
     for (int run = 0; run < runs; run++)
@@ -502,7 +529,7 @@ static void check_plans(gn_graph *graph, const char *what, int seed, int runs) {
     check_options(graph, what, seed, runs, 0, 1, 7);
     check_options(graph, what, seed, runs, 17, 2, 23);
     check_options(graph, what, seed, runs, 33, 2, 39);
-    check_options(graph, what, seed, runs, 55, 1, 55);
+    check_options(graph, what, seed, runs, 55, 64, 119);
 }
 
 static int count_nodes(const plan *plan, op_kind op) {
@@ -616,20 +643,20 @@ START_TEST(switches_by_environment) {
     static const struct {
         const char *off;
         int bits;
-    } cases[] = {{"reuse,in-place", 57},
-                 {"fuse", 62},
-                 {"split", 55},
-                 {"split,fuse,reuse,in-place,epilogue,columns", 0},
-                 {"epilogue", 47},
-                 {"columns", 31},
-                 {"", 63}};
+    } cases[] = {{"reuse,in-place", 121}, {"fuse", 126},
+                 {"split", 119},          {"split,linear,fuse,reuse,in-place,epilogue,columns", 0},
+                 {"epilogue", 111},       {"columns", 95},
+                 {"linear", 63},          {"", 127}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setenv("GANC_OFF", cases[i].off, 1);
         plan_options is = plan_options_default(), should = options_of(cases[i].bits);
         ck_assert(is.fuse == should.fuse && is.reuse == should.reuse);
         ck_assert(is.in_place == should.in_place && is.split == should.split);
         ck_assert(is.epilogue == should.epilogue && is.columns == should.columns);
+        ck_assert(is.linear == should.linear && is.concurrent);
     }
+    setenv("GANC_OFF", "concurrent", 1);
+    ck_assert(!plan_options_default().concurrent);
     unsetenv("GANC_OFF");
 }
 END_TEST
@@ -988,6 +1015,145 @@ START_TEST(columns_that_do_not_fit) {
 }
 END_TEST
 
+static session_graphs build_session(session *s, const model *model, int batch, int z_dim) {
+    enum { IMAGES = 64 };
+    static uint8_t images[IMAGES * IMAGE_PIXELS], labels[IMAGES];
+    for (int i = 0; i < IMAGES * IMAGE_PIXELS; i++)
+        images[i] = (uint8_t)(i * 37 % 251);
+    for (int i = 0; i < IMAGES; i++)
+        labels[i] = (uint8_t)(i * 7 % IMAGE_CLASSES);
+    dataset data = {.count = IMAGES, .height = 28, .width = 28, .images = images, .labels = labels};
+    *s = (session){.model = model, .hyper = model->defaults};
+    s->hyper.batch = batch;
+    s->hyper.z_dim = z_dim;
+    return session_build(s, &data, 3, NULL);
+}
+
+static void session_end(session *s, session_graphs *graphs) {
+    session_graphs_free(graphs);
+    session_free(s);
+}
+
+// ---- Products made of products -------------------------------------------------------------------------
+
+static int products(bool linear) {
+    plan *plan = plan_new(graph, options_of(linear ? 71 : 7));
+    int count = count_nodes(plan, OP_MATMUL);
+    plan_free(plan);
+    return count;
+}
+
+static gn_node *between(gn_node *x, gn_node *y, gn_node *share) {
+    return gn_add(gn_mul(share, x), gn_mul(gn_sub(gn_constant(graph, 1), share), y));
+}
+
+START_TEST(products_between_rows) {
+    gn_node *x = matrix("x", 4, 6), *y = matrix("y", 4, 6), *w = matrix("w", 6, 5);
+    gn_node *z = between(x, y, matrix("share", 4, 1));
+    keep(gn_matmul(gn_concat_rows(x, y), w));
+    keep(gn_tanh(gn_matmul(z, w)));
+    ck_assert_int_eq(products(false), 2);
+    ck_assert_int_eq(products(true), 1);
+    check_plans(graph, "between rows", 0, 2);
+
+    keep(gn_matmul(gn_mul(z, matrix("v", 4, 6)), w)); // by the elements, not by the rows
+    keep(gn_matmul(z, matrix("u", 6, 5)));            // by a matrix that nobody else takes
+    ck_assert_int_eq(products(true), 3);
+    check_plans(graph, "between rows", 1, 2);
+}
+END_TEST
+
+START_TEST(products_between_single_matrices) {
+    gn_node *x = matrix("x", 4, 4), *y = matrix("y", 4, 4), *w = matrix("w", 4, 4);
+    keep(gn_matmul(x, w));
+    keep(gn_matmul(y, w));
+    keep(gn_matmul(between(x, y, matrix("row", 1, 4)), w)); // one factor a column, in a square
+    ck_assert_int_eq(products(true), 3);
+    keep(gn_matmul(between(y, x, matrix("column", 4, 1)), w));
+    ck_assert_int_eq(products(true), 3);
+    ck_assert_int_eq(products(false), 4);
+    check_plans(graph, "between matrices", 0, 2);
+}
+END_TEST
+
+// The critic's first layer is known at the points between real and fake.
+START_TEST(penalty_needs_no_first_layer) {
+    session s;
+    session_graphs graphs = build_session(&s, &wgan_gp, 4, 5);
+    for (int turn = 0; turn < 2; turn++) {
+        plan *with = plan_new(graphs.steps[turn], options_of(127)),
+             *without = plan_new(graphs.steps[turn], options_of(63));
+        ck_assert_int_eq(count_nodes(with, OP_MATMUL), count_nodes(without, OP_MATMUL) - 1);
+        plan_free(with);
+        plan_free(without);
+    }
+    session_end(&s, &graphs);
+}
+END_TEST
+
+// ---- What steps wait for -------------------------------------------------------------------------------
+
+static bool waits_for(const plan *plan, int s, int t) {
+    for (int i = 0; i < plan->steps[s].wait_count; i++)
+        if (plan->steps[s].waits[i] == t || waits_for(plan, plan->steps[s].waits[i], t))
+            return true;
+    return false;
+}
+
+// Two layers with a product of each beside them: four steps, of which only the second layer waits, for the
+// first.
+START_TEST(independent_steps_do_not_wait) {
+    gn_node *x = matrix("x", 4, 4), *hidden = gn_matmul(x, matrix("w0", 4, 4));
+    keep(gn_matmul(x, matrix("w1", 4, 4)));
+    keep(gn_matmul(hidden, matrix("w2", 4, 4)));
+    keep(gn_matmul(matrix("y", 4, 4), matrix("w3", 4, 4)));
+    plan *plan = plan_new(graph, options_of(21));
+    int waiting = 0;
+    for (int s = 0; s < plan->count; s++)
+        waiting += plan->steps[s].wait_count;
+    ck_assert_int_eq(plan->count, 4);
+    ck_assert_int_eq(waiting, 1);
+    plan_free(plan);
+    check_plans(graph, "independent", 0, 2);
+}
+END_TEST
+
+// The update of a variable waits for all who read the old value, though none of them is its input.
+START_TEST(updates_wait_for_readers) {
+    gn_variable *v = variable("v", gn_shape_of(2, 4, 4));
+    gn_node *old = gn_read(graph, v);
+    keep(gn_matmul(old, matrix("w0", 4, 4)));
+    keep(gn_matmul(matrix("w1", 4, 4), old));
+    gn_assign(graph, v, matrix("new", 4, 4));
+    plan *plan = plan_new(graph, options_of(7));
+    int last = plan->count - 1, waiting = 0;
+    for (int s = 0; s < last; s++)
+        waiting += plan->steps[s].form == FORM_MATMUL && waits_for(plan, last, s);
+    ck_assert_int_eq(plan->steps[last].nodes[0]->variable == v, true);
+    ck_assert_int_eq(waiting, 2);
+    plan_free(plan);
+    check_plans(graph, "updates", 0, 2);
+}
+END_TEST
+
+// One place in the arena for two chains, one behind the other: the second waits for the first to have left
+// it.
+START_TEST(tenants_wait_for_each_other) {
+    gn_node *x = matrix("x", 4, 4);
+    for (int i = 0; i < 2; i++)
+        keep(gn_matmul(gn_matmul(gn_matmul(x, x), x), x));
+    for (int reuse = 0; reuse < 2; reuse++) {
+        plan *plan = plan_new(graph, options_of(5 + 2 * reuse));
+        int first = 0;
+        while (first < plan->count && (first == 0 || plan->steps[first].wait_count != 0))
+            first++;
+        ck_assert_int_eq(first < plan->count, !reuse);
+        plan_free(plan);
+    }
+    check_plans(graph, "tenants", 0, 2);
+}
+END_TEST
+
 // ---- Random graphs -----------------------------------------------------------------------------------
 
 static uint64_t random_state;
@@ -1220,25 +1386,6 @@ END_TEST
 
 // ---- Training steps ----------------------------------------------------------------------------------
 
-static session_graphs build_session(session *s, const model *model, int batch, int z_dim) {
-    enum { IMAGES = 64 };
-    static uint8_t images[IMAGES * IMAGE_PIXELS], labels[IMAGES];
-    for (int i = 0; i < IMAGES * IMAGE_PIXELS; i++)
-        images[i] = (uint8_t)(i * 37 % 251);
-    for (int i = 0; i < IMAGES; i++)
-        labels[i] = (uint8_t)(i * 7 % IMAGE_CLASSES);
-    dataset data = {.count = IMAGES, .height = 28, .width = 28, .images = images, .labels = labels};
-    *s = (session){.model = model, .hyper = model->defaults};
-    s->hyper.batch = batch;
-    s->hyper.z_dim = z_dim;
-    return session_build(s, &data, 3, NULL);
-}
-
-static void session_end(session *s, session_graphs *graphs) {
-    session_graphs_free(graphs);
-    session_free(s);
-}
-
 START_TEST(training_steps_run) {
     session s;
     session_graphs graphs = build_session(&s, all_models[_i], 2, 3);
@@ -1355,6 +1502,20 @@ Suite *test_suite(void) {
     tcase_add_test(columns, columns_join);
     tcase_add_test(columns, columns_that_do_not_fit);
     suite_add_tcase(suite, columns);
+
+    TCase *linear = tcase_create("linear");
+    tcase_add_checked_fixture(linear, setup, teardown);
+    tcase_add_test(linear, products_between_rows);
+    tcase_add_test(linear, products_between_single_matrices);
+    tcase_add_test(linear, penalty_needs_no_first_layer);
+    suite_add_tcase(suite, linear);
+
+    TCase *waits = tcase_create("waits");
+    tcase_add_checked_fixture(waits, setup, teardown);
+    tcase_add_test(waits, independent_steps_do_not_wait);
+    tcase_add_test(waits, updates_wait_for_readers);
+    tcase_add_test(waits, tenants_wait_for_each_other);
+    suite_add_tcase(suite, waits);
 
     TCase *random = tcase_create("random");
     tcase_add_checked_fixture(random, setup, teardown);

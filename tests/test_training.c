@@ -181,6 +181,9 @@ static const struct {
 } ways[] = {
     {&gan, "reuse", "cpu", "native", 0}, // changes where tensors lie, and no computation
     {&gan, "in-place", "cpu", "native", 0},
+    {&wgan_gp, "linear", "cpu", "native", 1e-3},
+    {&wgan_gp, "concurrent", "cpu", "native", 0}, // changes when launches run
+    {&gan, "concurrent", "gpu", "native", 1e-3},
     {&gan, "fuse", "cpu", "native", 1e-3},
     {&gan, "epilogue", "cpu", "native", 1e-3},
     {&gan, "columns", "cpu", "native", 1e-3},

@@ -1,4 +1,4 @@
-// One device opened: its limits, a context with one in-order queue, and the engine of its matrix products.
+// One device opened: its limits, a context with its queues, and the engine of its matrix products.
 //
 // Which devices there are is left to device_list.c, which of them is meant to device_select.c, kernels to
 // kernels.c, matrix products to gemm.c.
@@ -72,9 +72,24 @@ static bool create_queue(gn_device *device) {
     return true;
 }
 
+static bool create_concurrent_queue(gn_device *device) {
+    cl_command_queue_properties can, wanted = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+    if (!query(device, CL_DEVICE_QUEUE_PROPERTIES, &can, sizeof can)) {
+        return false;
+    }
+    if (!(can & wanted) || !gemm_takes_order(device->gemm)) {
+        return true;
+    }
+    cl_int status;
+    device->concurrent = clCreateCommandQueue(device->context, device->info.id, wanted, &status);
+    return status == CL_SUCCESS ||
+           gn_fail("%s: clCreateCommandQueue out of order: %s", device->info.name, cl_error_name(status));
+}
+
 static bool prepare(gn_device *device, const gn_device_options *options) {
     return choose_class(device, options->device_class) && choose_kernels(device, options->kernels) &&
-           query_limits(device) && create_queue(device) && (device->gemm = gemm_new(device, options->gemm));
+           query_limits(device) && create_queue(device) && (device->gemm = gemm_new(device, options->gemm)) &&
+           create_concurrent_queue(device);
 }
 
 gn_device *gn_device_open(const char *selector, const gn_device_options *options) {
@@ -104,8 +119,11 @@ void gn_device_free(gn_device *device) {
         clFinish(device->queue);
     }
     gemm_free(device->gemm);
-    if (device->queue) {
-        clReleaseCommandQueue(device->queue);
+    cl_command_queue queues[] = {device->queue, device->concurrent};
+    for (int i = 0; i < 2; i++) {
+        if (queues[i]) {
+            clReleaseCommandQueue(queues[i]);
+        }
     }
     if (device->context) {
         clReleaseContext(device->context);

@@ -5,12 +5,16 @@
 #include "cl/device_list.h"
 #include "ganc.h"
 
-// A device opened: one context, one in-order queue.
+// A device opened: a context with an in-order queue, in which everything is enqueued but the launches of
+// programs that run several at a time. Those go to the other queue, where events alone say what waits for
+// what; a barrier in the first makes all else wait for the end of such a run.
 struct gn_device {
     device_info info;
     device_class class; // of the kernels to use; not always the device's own
     cl_context context;
     cl_command_queue queue;
+    cl_command_queue
+        concurrent;        // out of order; NULL where that cannot be had, or products do not take events
     char *kernels_folder;  // NULL: the kernels in the binary
     size_t max_allocation; // bytes of one buffer
     size_t alignment;      // bytes, of a sub-buffer's origin
@@ -20,5 +24,13 @@ struct gn_device {
     struct gemm *gemm;
     struct profile *profile; // not NULL while launches are timed: see profile.h
 };
+
+// What a launch in the concurrent queue waits for, and where the event goes that says that it has ended. A
+// launch without it goes to the in-order queue.
+typedef struct {
+    const cl_event *waits;
+    cl_uint count; // at least one
+    cl_event *ended;
+} launch_order;
 
 #endif

@@ -140,8 +140,12 @@ void gemm_call_free(gemm_call *call) {
     }
 }
 
-bool gemm_call_enqueue(gemm_call *call) {
-    return call->products->engine->enqueue(call) ||
+bool gemm_takes_order(const gemm *products) {
+    return products->engine->takes_order;
+}
+
+bool gemm_call_enqueue(gemm_call *call, const launch_order *order) {
+    return call->products->engine->enqueue(call, order) ||
            gn_fail_within("matrix product %s", gemm_shape_words(call->shape).text);
 }
 
@@ -201,7 +205,7 @@ bool gemm_verify(gemm *products, gemm_shape s, int way) {
     cl_mem buffer_b = buffer_a ? memory_buffer(device, nb * sizeof *b, what, b) : NULL;
     cl_mem buffer_c = buffer_b ? memory_buffer(device, bytes_c, what, c) : NULL;
     gemm_call *call = buffer_c ? gemm_call_by(products, s, way, buffer_a, buffer_b, buffer_c, NULL) : NULL;
-    bool right = call && gemm_call_enqueue(call);
+    bool right = call && gemm_call_enqueue(call, NULL);
     if (right) {
         cl_int status = clEnqueueReadBuffer(device->queue, buffer_c, CL_TRUE, 0, bytes_c, c, 0, NULL, NULL);
         right = status == CL_SUCCESS || gn_fail("matrix product %s: clEnqueueReadBuffer: %s",

@@ -46,7 +46,10 @@ typedef struct gemm_call gemm_call;
 gemm_call *gemm_call_new(gemm *gemm, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c,
                          const gemm_epilogue *epilogue);
 void gemm_call_free(gemm_call *call);
-bool gemm_call_enqueue(gemm_call *call);
+bool gemm_call_enqueue(gemm_call *call, const launch_order *order); // NULL: in the in-order queue
+
+// May calls be enqueued with an order?
+bool gemm_takes_order(const gemm *gemm);
 
 // The shapes of all products that were prepared so far, each once; valid until the next one.
 const gemm_shape *gemm_shapes(const gemm *gemm, int *count);

@@ -225,7 +225,7 @@ static bool prepare(gemm_call *call) {
     return true;
 }
 
-static bool enqueue(const gemm_call *call) {
+static bool enqueue(const gemm_call *call, const launch_order *order) {
     const clblast *state = call->products->state;
     gemm_shape s = call->shape;
     arguments with = arguments_of(s);

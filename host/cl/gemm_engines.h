@@ -22,9 +22,10 @@ typedef struct {
     void (*stop)(void *state);
     // Makes call->prepared, or what else an enqueue needs. release() follows, even after a failure.
     bool (*prepare)(gemm_call *call);
-    bool (*enqueue)(const gemm_call *call);
+    bool (*enqueue)(const gemm_call *call, const launch_order *order);
     void (*release)(void *prepared);          // accepts NULL
     gemm_limits (*limits)(const void *state); // NULL: takes no epilogues
+    bool takes_order;                         // else enqueue() knows the in-order queue alone
     // Lists how a product of this shape may be made, the engine's own choice first. NULL: in one way, id 0.
     void (*ways)(const void *state, gemm_shape shape, gemm_ways *ways);
 } gemm_engine;

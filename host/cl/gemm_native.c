@@ -385,10 +385,10 @@ static bool prepare(gemm_call *call) {
     return state->device->class == CLASS_CPU ? prepare_for_cpu(call) : prepare_for_gpu(call);
 }
 
-static bool enqueue(const gemm_call *call) {
+static bool enqueue(const gemm_call *call, const launch_order *order) {
     const native *state = call->products->state;
     const launch *l = call->prepared;
-    return check(profile_kernel(state->device, l->kernel, 2, l->global, l->local),
+    return check(profile_kernel(state->device, l->kernel, 2, l->global, l->local, order),
                  "clEnqueueNDRangeKernel of gemm.cl");
 }
 
@@ -408,5 +408,6 @@ const gemm_engine gemm_native = {
     .enqueue = enqueue,
     .release = release,
     .limits = limits,
+    .takes_order = true,
     .ways = list_ways,
 };

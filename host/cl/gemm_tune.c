@@ -66,7 +66,7 @@ static bool make_buffers(tuner *t) {
 static bool compute(tuner *t, int way, float *c) {
     cl_command_queue queue = t->products->device->queue;
     size_t bytes = sizeof(float) * elements(t->shape.m, t->shape.n);
-    if (!gemm_call_enqueue(t->calls[way][0])) {
+    if (!gemm_call_enqueue(t->calls[way][0], NULL)) {
         return false;
     }
     cl_int status = clEnqueueReadBuffer(queue, t->c[0], CL_TRUE, 0, bytes, c, 0, NULL, NULL);
@@ -107,7 +107,7 @@ static bool time_way(tuner *t, int way, double *seconds) {
     }
     double began = profile_clock();
     for (int i = 0; i < t->sets * t->repeats; i++) {
-        if (!gemm_call_enqueue(t->calls[way][i % t->sets])) {
+        if (!gemm_call_enqueue(t->calls[way][i % t->sets], NULL)) {
             return false;
         }
     }

@@ -85,7 +85,7 @@ static double fastest(bench *b, cl_kernel kernel, size_t items, size_t group, in
         if (!profile_start(b->profile))
             return -1;
         double began = profile_clock();
-        cl_int status = profile_kernel(b->device, kernel, 1, &items, &group);
+        cl_int status = profile_kernel(b->device, kernel, 1, &items, &group, NULL);
         if (!profile_stop(b->profile))
             return -1;
         double passed = 1e3 * (profile_clock() - began);
@@ -115,7 +115,7 @@ static bool measure_launches(bench *b, device_peaks *peaks) {
         int launches = i % 2 ? EMPTY_LAUNCHES : 1;
         double began = profile_clock();
         for (int j = 0; j < launches && status == CL_SUCCESS; j++)
-            status = profile_kernel(b->device, kernel, 1, &one, &one);
+            status = profile_kernel(b->device, kernel, 1, &one, &one, NULL);
         clFinish(b->device->queue);
         double us = 1e6 * (profile_clock() - began) / launches, *best = &times[i % 2];
         *best = i < 2 || us < *best ? us : *best;

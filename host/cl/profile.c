@@ -145,8 +145,11 @@ static double elapsed_ms(const profile *p, double began) {
 }
 
 cl_int profile_kernel(gn_device *device, cl_kernel kernel, cl_uint dims, const size_t *global,
-                      const size_t *local) {
+                      const size_t *local, const launch_order *order) {
     profile *p = device->profile;
+    if (order)
+        return clEnqueueNDRangeKernel(device->concurrent, kernel, dims, NULL, global, local, order->count,
+                                      order->waits, order->ended);
     if (!p)
         return clEnqueueNDRangeKernel(device->queue, kernel, dims, NULL, global, local, 0, NULL, NULL);
     char name[PROFILE_NAME] = "";

@@ -41,9 +41,10 @@ double profile_clock(void);
 
 // ---- For those who launch ----------------------------------------------------------------------------
 
-// Each does what OpenCL's function does, on the device's queue, and is timed where that was asked for.
+// Each does what OpenCL's function does, in the in-order queue but where an order is given, and is timed
+// where that was asked for: then no order may be.
 cl_int profile_kernel(gn_device *device, cl_kernel kernel, cl_uint dims, const size_t *global,
-                      const size_t *local);
+                      const size_t *local, const launch_order *order);
 cl_int profile_copy(gn_device *device, cl_mem from, cl_mem to, size_t bytes);
 
 // Around launch number `launch` of a program, which may be several kernels, or none that we see: those are

@@ -1,6 +1,9 @@
 // A plan becomes a list of ready launches: kernels whose arguments are set, and matrix products whose buffers
 // are known. A run enqueues the list, and neither allocates, sets an argument, nor waits.
 //
+// Where the device has a concurrent queue, a launch waits for those alone that the plan says it must wait
+// for: the last groups of one keep some cores busy while the first of the next keep others.
+//
 // Every launch has a cl_kernel object of its own, since arguments belong to the object. Tensors in the arena
 // are sub-buffers of their exact size, so that a tool like Oclgrind sees a kernel that writes too far.
 #include "cl/program.h"
@@ -23,6 +26,9 @@ typedef struct {
     gemm_call *product;
     cl_mem from, to;
     size_t bytes;
+    int *waits; // the launches that it waits for, if it does not wait for all
+    int wait_count;
+    bool awaited; // does another wait for it?
 } launch;
 
 struct gn_program {
@@ -35,6 +41,9 @@ struct gn_program {
     int nodes;
     launch *launches;
     int count;
+    bool concurrent, warm; // warm: it has run
+    cl_event *ended;       // of a concurrent run, while it is enqueued: by launch
+    cl_event *waits;       // what one launch waits for
     program_cost cost;
 };
 
@@ -450,11 +459,19 @@ static launch_work work_of_step(const builder *b, const plan_step *step) {
     return work;
 }
 
+// A step is one launch, and has its number.
 static bool add_step(builder *b, int s) {
-    int i = b->program->count;
+    const plan_step *step = &b->plan->steps[s];
+    launch *launches = b->program->launches, *l = &launches[s];
     if (!add_launch(b, s))
         return false;
-    b->program->launches[i].work = work_of_step(b, &b->plan->steps[s]);
+    l->work = work_of_step(b, step);
+    l->wait_count = step->wait_count;
+    l->waits = gn_calloc((size_t)step->wait_count + 1, sizeof *l->waits);
+    for (int i = 0; i < step->wait_count; i++) {
+        l->waits[i] = step->waits[i];
+        launches[step->waits[i]].awaited = true;
+    }
     return true;
 }
 
@@ -511,6 +528,8 @@ static bool build(builder *b) {
     for (int i = 0; i < plan->commit_count; i++)
         if (!add_commit(b, plan->commits[i]))
             return false;
+    program->ended = gn_calloc((size_t)program->count + 1, sizeof(cl_event));
+    program->waits = gn_calloc((size_t)program->count + 1, sizeof(cl_event));
     program->cost.launches = program->count;
     program->cost.live_bytes = plan->live_bytes;
     return true;
@@ -526,6 +545,7 @@ gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options
     plan *plan = plan_new(graph, options);
     gn_program *program = gn_calloc(1, sizeof *program);
     program->device = device;
+    program->concurrent = options.concurrent && device->concurrent && plan->commit_count == 0;
     builder b = {.program = program, .device = device, .plan = plan};
     if (!build(&b)) {
         gn_program_free(program);
@@ -552,6 +572,7 @@ void gn_program_free(gn_program *program) {
         gemm_call_free(l->product);
         free(l->name);
         free(l->work.shape);
+        free(l->waits);
     }
     for (int i = 0; i < program->nodes; i++)
         if (program->owned && program->owned[i])
@@ -564,31 +585,94 @@ void gn_program_free(gn_program *program) {
         if (programs[i])
             clReleaseProgram(programs[i]);
     free(program->launches);
+    free(program->ended);
+    free(program->waits);
     free(program->tensors);
     free(program->owned);
     free(program->chunks);
     free(program);
 }
 
-bool gn_program_run(gn_program *program) {
+// ---- Runs --------------------------------------------------------------------------------------------
+
+static bool enqueue(gn_program *program, int i, const launch_order *order) {
+    const launch *l = &program->launches[i];
     gn_device *device = program->device;
+    if (l->product)
+        return gemm_call_enqueue(l->product, order) || gn_fail_within("%s", l->name);
+    cl_int status = l->kernel ? profile_kernel(device, l->kernel, l->dims, l->global, l->local, order)
+                              : profile_copy(device, l->from, l->to, l->bytes);
+    return status == CL_SUCCESS || gn_fail("%s on %s: %s", l->name, device->info.name, cl_error_name(status));
+}
+
+static bool check(const gn_program *program, cl_int status, const char *call) {
+    return status == CL_SUCCESS ||
+           gn_fail("%s on %s: %s", call, program->device->info.name, cl_error_name(status));
+}
+
+static bool run_in_order(gn_program *program) {
+    for (int i = 0; i < program->count; i++) {
+        profile_begin(program->device, i);
+        if (!enqueue(program, i, NULL))
+            return false;
+        profile_end(program->device);
+    }
+    return check(program, clFlush(program->device->queue), "clFlush");
+}
+
+// Those that wait for no launch wait for what was enqueued before the run.
+static bool enqueue_all(gn_program *program, cl_event before) {
     for (int i = 0; i < program->count; i++) {
         const launch *l = &program->launches[i];
-        cl_int status = CL_SUCCESS;
-        profile_begin(device, i);
-        if (l->product) {
-            if (!gemm_call_enqueue(l->product))
-                return gn_fail_within("%s", l->name);
-        } else if (l->kernel)
-            status = profile_kernel(device, l->kernel, l->dims, l->global, l->local);
-        else
-            status = profile_copy(device, l->from, l->to, l->bytes);
-        profile_end(device);
-        if (status != CL_SUCCESS)
-            return gn_fail("%s on %s: %s", l->name, device->info.name, cl_error_name(status));
+        launch_order order = {program->waits, (cl_uint)l->wait_count, &program->ended[i]};
+        for (int w = 0; w < l->wait_count; w++)
+            program->waits[w] = program->ended[l->waits[w]];
+        if (order.count == 0)
+            program->waits[order.count++] = before;
+        if (!enqueue(program, i, &order))
+            return false;
     }
-    cl_int status = clFlush(device->queue);
-    return status == CL_SUCCESS || gn_fail("clFlush on %s: %s", device->info.name, cl_error_name(status));
+    return check(program, clFlush(program->device->concurrent), "clFlush");
+}
+
+// Makes what is enqueued from now on wait for the launches that no other waits for.
+static bool enqueue_end(gn_program *program) {
+    cl_uint count = 0;
+    for (int i = 0; i < program->count; i++)
+        if (!program->launches[i].awaited)
+            program->waits[count++] = program->ended[i];
+    return count == 0 ||
+           check(program, clEnqueueBarrierWithWaitList(program->device->queue, count, program->waits, NULL),
+                 "clEnqueueBarrierWithWaitList");
+}
+
+// What is enqueued where another queue waits for it must be flushed before that.
+static bool run_concurrently(gn_program *program) {
+    gn_device *device = program->device;
+    cl_event before = NULL;
+    bool done = check(program, clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &before),
+                      "clEnqueueMarkerWithWaitList") &&
+                check(program, clFlush(device->queue), "clFlush") && enqueue_all(program, before) &&
+                enqueue_end(program) && check(program, clFlush(device->queue), "clFlush");
+    if (!done)
+        clFinish(device->concurrent); // no barrier says when it has ended
+    for (int i = 0; i < program->count; i++) {
+        if (program->ended[i])
+            clReleaseEvent(program->ended[i]);
+        program->ended[i] = NULL;
+    }
+    if (before)
+        clReleaseEvent(before);
+    return done;
+}
+
+// The first run is in order. PoCL 3.1 compiles a kernel at its first launch with a larger range than those
+// before, and while several launches of it are under way then, counts who uses which code wrongly and aborts
+// ("pocl_release_dlhandle_cache: Assertion `found->ref_count > 0'").
+bool gn_program_run(gn_program *program) {
+    bool in_order = !program->concurrent || !program->warm || program->device->profile;
+    program->warm = true;
+    return in_order ? run_in_order(program) : run_concurrently(program);
 }
 
 program_cost program_get_cost(const gn_program *program) {

@@ -1,12 +1,14 @@
-// The planner, in five passes over a copy of the graph:
+// The planner, in six passes over a copy of the graph:
 //
 //  1. copy_needed  takes what the assignments need, and gives each reader its own copy of what is cheaper to
-//                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages.
+//                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages, and
+//                  makes matrix products of others where it can, see linear.c.
 //  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
 //  3. fuse         joins nodes into steps of one launch each, see fuse.c.
 //  4. schedule     puts the joined steps in order.
 //  5. place        gives each tensor that memory must hold a place in the arena.
+//  6. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
 #include "graph/planner.h"
@@ -27,11 +29,13 @@ plan_options plan_options_default(void) {
     const char *off = getenv("GANC_OFF");
     return (plan_options){
         .split = !off || !strstr(off, "split"),
+        .linear = !off || !strstr(off, "linear"),
         .fuse = !off || !strstr(off, "fuse"),
         .epilogue = !off || !strstr(off, "epilogue"),
         .columns = !off || !strstr(off, "columns"),
         .reuse = !off || !strstr(off, "reuse"),
         .in_place = !off || !strstr(off, "in-place"),
+        .concurrent = !off || !strstr(off, "concurrent"),
         .alignment = 128,
         .max_allocation = SIZE_MAX,
     };
@@ -104,6 +108,9 @@ static gn_node *copy_sum(const planner *p, const gn_node *sum) {
 
 // A column times a row adds nothing up: as a pointwise step it joins what is around it.
 static gn_node *copy_product(const planner *p, const gn_node *product) {
+    gn_node *combination = p->options.linear ? planner_combine_products(product) : NULL;
+    if (combination)
+        return combination;
     gn_node *a = product->input[0], *b = product->input[1];
     bool one_term = a->shape.size[!product->integer[0]] == 1;
     if (!one_term || !p->options.fuse)
@@ -465,6 +472,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     planner_fuse(&p);
     schedule(&p);
     place(&p);
+    planner_find_waits(&p);
     free(p.edges);
     free(p.group);
     free(p.next);
@@ -479,8 +487,10 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
 void plan_free(plan *plan) {
     if (!plan)
         return;
-    for (int i = 0; i < plan->count; i++)
+    for (int i = 0; i < plan->count; i++) {
         free(plan->steps[i].nodes);
+        free(plan->steps[i].waits);
+    }
     free(plan->steps);
     free(plan->places);
     free(plan->chunks);

@@ -9,11 +9,13 @@
 // Each optimisation can be switched off; the results stay the same, to rounding.
 typedef struct {
     bool split;            // a long sum in two stages
+    bool linear;           // a product of rows between others' rows from their products
     bool fuse;             // several pointwise operations in one kernel
     bool columns;          // sums over rows in one kernel with what needs them
     bool epilogue;         // pointwise operations in the kernel of the matrix product that they read
     bool reuse;            // one place in the arena for tensors that are never alive together
     bool in_place;         // an assignment writes into its variable at once
+    bool concurrent;       // a device may carry out several steps at the same time
     size_t alignment;      // bytes, of each tensor in the arena
     size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
     int product_columns;   // which a product's kernel finishes at once; 0: it takes no epilogue
@@ -22,7 +24,7 @@ typedef struct {
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
-// "split,fuse,columns,epilogue,reuse,in-place".
+// "split,linear,fuse,columns,epilogue,reuse,in-place,concurrent".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an
@@ -36,6 +38,8 @@ typedef struct {
     gn_node **nodes; // inputs before what uses them
     int count;
     gn_node *sums; // FORM_MATMUL: in whose memory the product's sums lie until they are complete
+    int *waits;    // the steps that must have ended before this one may start, where no other of them says so
+    int wait_count;
 } plan_step;
 
 typedef struct {

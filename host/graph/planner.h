@@ -41,7 +41,14 @@ int planner_group_of(const planner *p, gn_node *input);
 // The matrix product of a group, NULL for none.
 gn_node *planner_product_of(const planner *p, int group);
 
+// Of the first pass, see linear.c: what has the value of a matrix product, given by its fields, for less,
+// made of products that are in the plan's graph already. NULL where there is no such thing.
+gn_node *planner_combine_products(const gn_node *product);
+
 // The third pass, see fuse.c: puts nodes into groups.
 void planner_fuse(planner *p);
+
+// The last pass, see waits.c: which steps wait for which.
+void planner_find_waits(planner *p);
 
 #endif
