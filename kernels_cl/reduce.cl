@@ -7,11 +7,13 @@
 //     NAME, PARAMETERS  the kernel's name and its input buffers, "a, b," with a comma at the end
 //     ELEMENT(i)        the VECTOR elements at i, of type T: what is summed, computed on the way
 //     OUTER, RUN, INNER the sizes; VECTOR divides INNER, or RUN where INNER is 1
+//     SIDE              CPU devices, INNER > 1: vectors that a work-item takes side by side; SIDE * VECTOR divides INNER
 //     FOLD(v), STORE(v, p)  fold1 .. fold16, for VECTOR elements; stores a T at p
 // The order of summation is fixed, so the same device gives the same bits every time.
 //
-// CPU devices: a work-item takes VECTOR columns and walks down the run with one vector in registers; no local
-// memory, no barrier. Local size 1, OUTER * INNER / VECTOR work-items (OUTER where INNER is 1).
+// CPU devices: a work-item takes SIDE vectors of columns and walks down the run with their sums in registers; no local
+// memory, no barrier. The additions to one sum wait for each other: those to another one fill the time. Local size 1,
+// OUTER * INNER / (SIDE * VECTOR) work-items (OUTER where INNER is 1).
 //
 // GPU devices, VECTOR = 1: a work-group adds up in local memory, some neighbouring columns by some lanes, places in
 // the run. NDRange (INNER rounded up to columns, lanes, OUTER), local (columns, lanes, 1); lanes is a power of two,
@@ -31,6 +33,7 @@
 #define PARAMETERS global const float *terms,
 #define ELEMENT(i) terms[i]
 #define VECTOR     1
+#define SIDE       1
 #define OUTER      1
 #define RUN        64
 #define INNER      512
@@ -51,6 +54,10 @@
         lost = (t - total) - y;                                                                              \
         total = t;                                                                                           \
     }
+
+#ifndef EACH_SIDE // unrolled, so that the sums are registers
+#define EACH_SIDE(s) _Pragma("unroll") for (uint s = 0; s < SIDE; s++)
+#endif
 
 #ifdef GANC_GPU
 
@@ -76,11 +83,15 @@ kernel void NAME(PARAMETERS global float *sum) {
 #elif INNER > 1
 
 kernel void NAME(PARAMETERS global float *sum) {
-    const uint o = get_global_id(0) / (INNER / VECTOR), c = get_global_id(0) % (INNER / VECTOR) * VECTOR;
-    T total = (T)(0.0f), lost = (T)(0.0f);
-    for (uint r = 0; r < RUN; r++)
-        ADD(T, total, lost, ELEMENT((o * RUN + r) * INNER + c))
-    STORE(total, sum + o * INNER + c);
+    const uint items = INNER / (SIDE * VECTOR); // of a row
+    const uint o = get_global_id(0) / items, c = get_global_id(0) % items * (SIDE * VECTOR);
+    T total[SIDE], lost[SIDE];
+    EACH_SIDE(s) total[s] = lost[s] = (T)(0.0f);
+    for (uint r = 0; r < RUN; r++) {
+        const uint i = (o * RUN + r) * INNER + c;
+        EACH_SIDE(s) ADD(T, total[s], lost[s], ELEMENT(i + s * VECTOR))
+    }
+    EACH_SIDE(s) STORE(total[s], sum + o * INNER + c + s * VECTOR);
 }
 
 #else

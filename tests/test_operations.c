@@ -518,6 +518,27 @@ START_TEST(columns) {
 }
 END_TEST
 
+// ---- Sums --------------------------------------------------------------------------------------------
+
+// Of squares, over the middle axis of (outer, run, inner). On CPUs a work-item takes one vector or, where
+// there are enough of them, two or four side by side.
+START_TEST(sums_side_by_side) {
+    static const int outer[] = {1, 63, 64}, inner[] = {16, 32, 64, 80, 128, 2};
+    gn_device *device = open_device(classes[_i]);
+    check *c = check_new();
+    for (int i = 0; i < 18; i++) {
+        gn_shape shape = gn_shape_of(3, outer[i % 3], 7, inner[i / 3]);
+        char x[16], sum[16];
+        snprintf(x, sizeof x, "x.%d", i);
+        snprintf(sum, sizeof sum, "sum.%d", i);
+        gn_node *squares = gn_square(gn_read(c->graph, add_f32(c, x, shape)));
+        gn_assign(c->graph, add_f32(c, sum, gn_shape_of(3, outer[i % 3], 1, inner[i / 3])),
+                  gn_sum_axis(squares, 1));
+    }
+    compare_products_and_sums(c, device, plan_options_default(), "sums");
+}
+END_TEST
+
 static void add_case(Suite *suite, const char *name, const TTest *test, int runs) {
     TCase *tcase = tcase_create(name);
     tcase_set_timeout(tcase, 600);
@@ -533,5 +554,6 @@ Suite *test_suite(void) {
     add_case(suite, "state", updates_of_state, NOTHING_ON + 3);
     add_case(suite, "epilogues", epilogues, 4);
     add_case(suite, "columns", columns, 4);
+    add_case(suite, "sums", sums_side_by_side, 2);
     return suite;
 }

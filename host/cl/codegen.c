@@ -136,6 +136,18 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
     return vector;
 }
 
+// As many as leave work-items enough for the cores of a large processor.
+int codegen_side(const gn_device *device, const plan_step *step) {
+    enum { MOST = 4, WORK_ITEMS = 64 };
+    sum_loops loops = plan_step_loops(step);
+    int side = MOST, vectors = loops.inner / codegen_vector(device, step);
+    if (device->class != CLASS_CPU || loops.inner == 1)
+        return 1;
+    while (side > 1 && (vectors % side || loops.outer * (vectors / side) < WORK_ITEMS))
+        side /= 2;
+    return side;
+}
+
 // ---- Text --------------------------------------------------------------------------------------------
 
 static const char *type_name(gn_type type) {
@@ -300,7 +312,8 @@ static void print_memory(FILE *out, int vector) {
         fputs("#define LOAD(p) *(p)\n#define STORE(v, p) *(p) = (v)\n", out);
 }
 
-static void print_sum(FILE *out, const plan *plan, const plan_step *step, int vector, const char *template) {
+static void print_sum(FILE *out, const plan *plan, const plan_step *step, int vector, int side,
+                      const char *template) {
     step_buffers buffers = codegen_buffers(plan, step);
     const gn_node *sum = step->nodes[step->count - 1];
     sum_loops loops = sum_node_loops(sum);
@@ -319,10 +332,11 @@ static void print_sum(FILE *out, const plan *plan, const plan_step *step, int ve
     print_parameters(out, &buffers, 0);
     fputs(buffers.reads ? ",\n#define ELEMENT(i) FUNCTION(i" : "\n#define ELEMENT(i) FUNCTION(i", out);
     print_arguments(out, buffers.reads, 0);
-    fprintf(out, ")\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n", loops.outer, loops.run,
-            loops.inner);
+    fprintf(out, ")\n#define SIDE %d\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n", side,
+            loops.outer, loops.run, loops.inner);
     fprintf(out, "%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
-    fputs("#undef FOLD\n#undef LOAD\n#undef STORE\n#undef OUTER\n#undef RUN\n#undef INNER\n", out);
+    fputs("#undef FOLD\n#undef LOAD\n#undef STORE\n#undef SIDE\n#undef OUTER\n#undef RUN\n#undef INNER\n",
+          out);
 }
 
 // ---- Columns -----------------------------------------------------------------------------------------
@@ -480,7 +494,7 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
     if (step->form == FORM_COLUMNS)
         print_columns(out, plan, step, vector, skip_head(templates->columns));
     else if (step->form == FORM_SUM)
-        print_sum(out, plan, step, vector, skip_head(templates->reduce));
+        print_sum(out, plan, step, vector, codegen_side(device, step), skip_head(templates->reduce));
     else if (step->form == FORM_PATCHES)
         print_patches(out, step, vector, skip_head(templates->conv));
     else if (step->form == FORM_MATMUL)
@@ -494,8 +508,8 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
 // What the functions of columns are written in, each file with a kernel of its own, which nobody calls.
 static void print_column_macros(FILE *out, const code_templates *templates) {
     fprintf(out,
-            "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef OUTER\n"
-            "#undef RUN\n#undef INNER\n#undef FOLD\n#undef STORE\n",
+            "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef SIDE\n"
+            "#undef OUTER\n#undef RUN\n#undef INNER\n#undef FOLD\n#undef STORE\n",
             skip_head(templates->reduce));
     fprintf(out,
             "%s#undef NAME\n#undef PARAMETERS\n#undef BODY\n#undef RUN\n#undef INNER\n#undef VECTOR\n"

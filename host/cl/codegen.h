@@ -40,4 +40,7 @@ step_buffers codegen_buffers(const plan *plan, const plan_step *step);
 // How many elements a work-item of the step takes.
 int codegen_vector(const gn_device *device, const plan_step *step);
 
+// Of a step that sums: how many vectors side by side a work-item takes, see reduce.cl.
+int codegen_side(const gn_device *device, const plan_step *step);
+
 #endif

@@ -238,6 +238,8 @@ static bool add_fused(builder *b, int s) {
     if (b->device->class == CLASS_GPU)
         return set_sum_range(b, l, step->form, loops);
     size_t outer = (size_t)loops.outer, inner = (size_t)loops.inner;
+    if (step->form == FORM_SUM)
+        vector *= (size_t)codegen_side(b->device, step);
     return set_range(b, l, inner > 1 ? outer * inner / vector : outer, 1);
 }
 
