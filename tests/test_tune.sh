@@ -77,6 +77,34 @@ check "the table has no row of the generator's last layer" grep -qE '^NN 4x784x5
 kept | cut -d'"' -f2 | sort >remembered
 check "a broken cache is not overwritten" cmp -s shapes remembered
 
+# ---- Before a long run ---------------------------------------------------------------------------------
+
+# long_run FOLDER OPTION...: one of many steps, ended after a few.
+long_run() {
+    "$ganc" "${here[@]}" --data "$images" --epochs 100000 --out "$@" >out 2>err &
+    local pid=$!
+    until grep -q 'Batch' out err || ! kill -0 $pid; do sleep 0.1; done
+    kill -INT $pid
+    wait $pid
+    check "the run into $1 exits with $?" test $? -eq 130
+}
+rm -r cache/ganc
+long_run first
+check "a long run does not say that it tunes" grep -q 'fastest matrix products' err
+"$ganc" bench "${here[@]}" --kernel gemm --rounds 1 --json 2>err |
+    grep -oE '"shape": "[^,"]*' | cut -d'"' -f4 | grep -v x1x | sort -u >wanted
+# ... but for products with one column, which are made in one way.
+kept | cut -d'"' -f2 | sort >remembered
+check "a long run left out: $(comm -23 wanted remembered)" test -z "$(comm -23 wanted remembered)"
+long_run second
+check "a second long run tunes again" test "$(grep -c 'fastest matrix products' err)" -eq 0
+rm -r cache/ganc
+GANC_OFF=tune long_run third
+check "GANC_OFF=tune tunes" test "$(grep -c 'fastest matrix products' err)" -eq 0
+train short
+check "a short run tunes" test -z "$(kept)"
+check "the picture before the first step is missing" test -s first/images/epoch-000000.png
+
 # ---- Wrong input ---------------------------------------------------------------------------------------
 
 # fails STATUS TEXT ARGUMENT...: one line on stderr, with TEXT in it, and nothing on stdout.

@@ -56,6 +56,11 @@ int gemm_chosen_way(const gemm *products, gemm_shape shape) {
     return ways.ids[is_off() ? 0 : find_way(&ways, wanted ? wanted : json_string_value(chosen))];
 }
 
+bool gemm_wants_tuning(const gemm *products, gemm_shape shape) {
+    return !is_off() && !getenv("GANC_TILE") && gemm_ways_of(products, shape).count > 1 &&
+           !json_object_get(products->record.chosen, gemm_shape_words(shape).text);
+}
+
 // ---- Calls -------------------------------------------------------------------------------------------
 
 enum { MARGIN = 1 << 16 }; // kernels count elements in 32 bits, and a tile beyond the end

@@ -77,4 +77,10 @@ typedef struct {
 // faster beyond the noise. False on failure.
 bool gemm_tune(gemm *gemm, gemm_shape shape, int rounds, gemm_tuning *out);
 
+// Were all products that were prepared so far tuned on this device, as far as there is anything to choose?
+bool gemm_is_tuned(const gemm *gemm);
+
+// Tunes those that were not. False on failure.
+bool gemm_tune_rest(gemm *gemm, int rounds);
+
 #endif

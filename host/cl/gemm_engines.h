@@ -58,6 +58,9 @@ gemm_ways gemm_ways_of(const gemm *products, gemm_shape shape);
 // choice, which is also what GANC_OFF=tune asks for.
 int gemm_chosen_way(const gemm *products, gemm_shape shape);
 
+// Is there another way that was not tried on this device, and nobody who says which to take?
+bool gemm_wants_tuning(const gemm *products, gemm_shape shape);
+
 // gemm_call_new() by this way, which nobody has verified.
 gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_mem b, cl_mem c,
                         const gemm_epilogue *epilogue);

@@ -204,3 +204,23 @@ bool gemm_tune(gemm *products, gemm_shape shape, int rounds, gemm_tuning *out) {
     release(&t);
     return done || gn_fail_within("tuning %s", gemm_shape_words(shape).text);
 }
+
+bool gemm_is_tuned(const gemm *products) {
+    for (int i = 0; i < products->shape_count; i++) {
+        if (gemm_wants_tuning(products, products->shapes[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool gemm_tune_rest(gemm *products, int rounds) {
+    gemm_tuning tuning;
+    for (int i = 0; i < products->shape_count; i++) {
+        if (gemm_wants_tuning(products, products->shapes[i]) &&
+            !gemm_tune(products, products->shapes[i], rounds, &tuning)) {
+            return false;
+        }
+    }
+    return true;
+}

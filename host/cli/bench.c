@@ -101,7 +101,9 @@ static void print_result(const bench_result *r, bool all) {
         else if (last)
             printf("%7s %d more: --model %s shows them\n", "", of_model - FEW_ROWS + 1, row->model->name);
     }
-    puts("\nThe limit of a kernel is the device's arithmetic (A) or its memory (M), whichever ends later.");
+    puts("\nThe limit of a kernel is the device's arithmetic (A) or its memory (M), whichever ends later. "
+         "Kernels are\n"
+         "timed one by one; in a step those run at the same time that do not need each other.");
 }
 
 // ---- For a machine -----------------------------------------------------------------------------------

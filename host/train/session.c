@@ -138,11 +138,18 @@ void session_graphs_free(session_graphs *graphs) {
     gn_graph_free(graphs->grid);
 }
 
-bool session_compile(session *s, session_graphs *graphs) {
-    for (int i = 0; i < 2; i++)
+bool session_compile_steps(session *s, session_graphs *graphs) {
+    for (int i = 0; i < 2; i++) {
+        gn_program_free(s->steps[i]);
+        s->steps[i] = NULL;
         if (graphs->steps[i] && !(s->steps[i] = gn_program_new(s->device, graphs->steps[i])))
             return false;
-    return (s->grid = gn_program_new(s->device, graphs->grid)) != NULL;
+    }
+    return true;
+}
+
+bool session_compile(session *s, session_graphs *graphs) {
+    return session_compile_steps(s, graphs) && (s->grid = gn_program_new(s->device, graphs->grid));
 }
 
 static bool is_generator_turn(const session *s, long step) {

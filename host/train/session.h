@@ -52,6 +52,9 @@ double session_mean_flops(const session_graphs *graphs, int n_critic);
 // Compiles the graphs for s->device. False on failure.
 bool session_compile(session *s, session_graphs *graphs);
 
+// Compiles the steps once more, with what has been found out about the device since.
+bool session_compile_steps(session *s, session_graphs *graphs);
+
 // Steps are counted from 0 over the whole run. Starts one; does not wait.
 bool session_run_step(session *s, long step);
 

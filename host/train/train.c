@@ -26,6 +26,7 @@
 typedef struct {
     const train_options *options;
     session session;
+    session_graphs graphs;
     long total;     // steps of the whole run
     long first;     // steps that earlier processes did
     long done;      // steps started
@@ -275,11 +276,22 @@ static bool run_epoch(run *r, int epoch) {
     return keep_results(r, r->done == end, epoch);
 }
 
+// A long run begins by measuring how the model's products are made fastest on this device, unless that is
+// known. It comes after the first picture, and changes no bit.
+static bool tune(run *r) {
+    enum { LONG_RUN = 20000, ROUNDS = 5 };
+    session *s = &r->session;
+    if (r->total - r->done < LONG_RUN || gemm_is_tuned(s->device->gemm))
+        return true;
+    progress_message(r->progress, "finding the fastest matrix products for this device, once");
+    return gemm_tune_rest(s->device->gemm, ROUNDS) && session_compile_steps(s, &r->graphs);
+}
+
 static bool run_all(run *r, train_result *result) {
+    if ((r->done == 0 && !write_grid(r, 0)) || !tune(r))
+        return false;
     r->start = now();
     r->ahead = 1;
-    if (r->done == 0 && !write_grid(r, 0))
-        return false;
     for (int epoch = (int)(r->done / r->session.steps_per_epoch); r->done < r->total && !stop_asked; epoch++)
         if (!run_epoch(r, epoch))
             return false;
@@ -333,13 +345,11 @@ static bool prepare(run *r, dataset *data) {
         .model = o->model, .hyper = o->hyper, .device = gn_device_open(o->device, &o->device_options)};
     if (!r->session.device)
         return false;
-    session_graphs graphs = session_build(&r->session, data, o->seed, NULL);
+    r->graphs = session_build(&r->session, data, o->seed, NULL);
     r->total = checkpoint_steps(o, data->count);
     free(data->images); // the state has them
     data->images = NULL;
-    bool done = (!o->resume || take_up(r)) && session_compile(&r->session, &graphs);
-    session_graphs_free(&graphs);
-    return done;
+    return (!o->resume || take_up(r)) && session_compile(&r->session, &r->graphs);
 }
 
 // The result of a run that has nothing left to do.
@@ -388,6 +398,7 @@ cleanup:
     progress_free(r.progress);
     if (!run_log_free(r.log))
         done = false;
+    session_graphs_free(&r.graphs);
     session_free(&r.session);
     dataset_free(&data);
     return done;
