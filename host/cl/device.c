@@ -81,9 +81,19 @@ static bool create_concurrent_queue(gn_device *device) {
         return true;
     }
     cl_int status;
+    bool cheap;
     device->concurrent = clCreateCommandQueue(device->context, device->info.id, wanted, &status);
-    return status == CL_SUCCESS ||
-           gn_fail("%s: clCreateCommandQueue out of order: %s", device->info.name, cl_error_name(status));
+    if (status != CL_SUCCESS) {
+        return gn_fail("%s: clCreateCommandQueue out of order: %s", device->info.name, cl_error_name(status));
+    }
+    if (!gemm_order_is_cheap(device->gemm, &cheap)) {
+        return false;
+    }
+    if (!cheap) {
+        clReleaseCommandQueue(device->concurrent);
+        device->concurrent = NULL;
+    }
+    return true;
 }
 
 static bool prepare(gn_device *device, const gn_device_options *options) {

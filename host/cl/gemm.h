@@ -51,6 +51,10 @@ bool gemm_call_enqueue(gemm_call *call, const launch_order *order); // NULL: in 
 // May calls be enqueued with an order?
 bool gemm_takes_order(const gemm *gemm);
 
+// Do products in the device's concurrent queue, one waiting for the other, take no longer than in order?
+// Measured at the first use of a device and driver, and kept in the user's cache folder. False on failure.
+bool gemm_order_is_cheap(gemm *gemm, bool *cheap);
+
 // The shapes of all products that were prepared so far, each once; valid until the next one.
 const gemm_shape *gemm_shapes(const gemm *gemm, int *count);
 

@@ -37,17 +37,21 @@ static void take_findings(gemm_record *record, json_t *root) {
     json_t *engine = json_incref(json_object_get(root, "products"));
     json_t *right = json_incref(json_object_get(root, "right"));
     json_t *chosen = json_incref(json_object_get(root, "chosen"));
+    json_t *ordered = json_incref(json_object_get(root, "ordered"));
     json_object_del(root, "products");
     json_object_del(root, "right");
     json_object_del(root, "chosen");
+    json_object_del(root, "ordered");
     if (json_equal(root, record->facts) && json_is_string(engine)) {
         record->engine = gn_strdup(json_string_value(engine));
         json_object_update(record->right, right);
         json_object_update(record->chosen, chosen);
+        record->ordered = json_is_boolean(ordered) ? json_incref(ordered) : NULL;
     }
     json_decref(engine);
     json_decref(right);
     json_decref(chosen);
+    json_decref(ordered);
 }
 
 gemm_record gemm_record_read(const gn_device *device, const char *choice, const char *source) {
@@ -87,6 +91,9 @@ void gemm_record_write(const gemm_record *record) {
     json_object_set_new(root, "products", json_string(record->engine));
     json_object_set(root, "right", record->right);
     json_object_set(root, "chosen", record->chosen);
+    if (record->ordered) {
+        json_object_set(root, "ordered", record->ordered);
+    }
     char *beside = gn_format("%s.%ld", record->path, (long)getpid());
     if (json_dump_file(root, beside, JSON_INDENT(2)) || rename(beside, record->path)) {
         unlink(beside);
@@ -101,4 +108,5 @@ void gemm_record_free(gemm_record *record) {
     json_decref(record->facts);
     json_decref(record->right);
     json_decref(record->chosen);
+    json_decref(record->ordered);
 }

@@ -8,11 +8,12 @@
 
 // Without a file, where there is no cache folder, all else works.
 typedef struct {
-    char *path;     // NULL: no cache
-    json_t *facts;  // all that the rest depends on; readable, and compared when read
-    char *engine;   // whose products were found right; NULL: not known yet
-    json_t *right;  // the ways of that engine that were found right, the keys of an object
-    json_t *chosen; // object: by product, the way that `ganc tune` found fastest
+    char *path;      // NULL: no cache
+    json_t *facts;   // all that the rest depends on; readable, and compared when read
+    char *engine;    // whose products were found right; NULL: not known yet
+    json_t *right;   // the ways of that engine that were found right, the keys of an object
+    json_t *chosen;  // object: by product, the way that `ganc tune` found fastest
+    json_t *ordered; // true or false: is the concurrent queue as fast as the other? NULL: not known yet
 } gemm_record;
 
 // Reads what an earlier start left for this device, driver, `choice` of --gemm and `source` of gemm.cl. A

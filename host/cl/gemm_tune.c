@@ -224,3 +224,66 @@ bool gemm_tune_rest(gemm *products, int rounds) {
     }
     return true;
 }
+
+// ---- Order -------------------------------------------------------------------------------------------
+
+// Seconds for a product in the concurrent queue where each waits for the one before, and the host, as in
+// training, for the other queue.
+static bool time_chain(tuner *t, double *seconds) {
+    gn_device *device = t->products->device;
+    cl_event before = NULL;
+    if (!gn_device_wait(device)) {
+        return false;
+    }
+    double began = profile_clock();
+    cl_int status = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &before);
+    bool done = status == CL_SUCCESS || gn_fail("clEnqueueMarkerWithWaitList: %s", cl_error_name(status));
+    clFlush(device->queue);
+    for (int i = 0; i < t->sets * t->repeats && done; i++) {
+        cl_event ended = NULL;
+        done = gemm_call_enqueue(t->calls[0][i % t->sets], &(launch_order){&before, 1, &ended});
+        clReleaseEvent(before);
+        before = ended;
+    }
+    clFlush(device->concurrent);
+    if (before) {
+        clEnqueueBarrierWithWaitList(device->queue, 1, &before, NULL);
+        clReleaseEvent(before);
+    }
+    done = gn_device_wait(device) && done;
+    *seconds = (profile_clock() - began) / (t->sets * t->repeats);
+    return done;
+}
+
+// Intel's CPU runtime 2026.2 takes up to twice as long there: who waits for a queue works for it, and for no
+// other.
+static bool measure_order(gemm *products, bool *cheap) {
+    enum { ROUNDS = 7 };
+    const double allowed = 1.25; // of the shortest times: where the queues are alike, noise makes less
+    tuner t = {.products = products, .shape = {false, false, 64, 512, 784}};
+    t.ways = gemm_ways_of(products, t.shape);
+    double in_order = INFINITY, chain = INFINITY, seconds = INFINITY;
+    bool done = make_buffers(&t) && make_calls(&t, 0);
+    for (int r = 0; r < ROUNDS && done; r++) {
+        done = time_way(&t, 0, &seconds);
+        in_order = fmin(in_order, seconds);
+        done = done && time_chain(&t, &seconds);
+        chain = fmin(chain, seconds);
+    }
+    release(&t);
+    *cheap = chain <= allowed * in_order;
+    return done || gn_fail_within("measuring launches out of order");
+}
+
+bool gemm_order_is_cheap(gemm *products, bool *cheap) {
+    gemm_record *record = &products->record;
+    if (!record->ordered) {
+        if (!measure_order(products, cheap)) {
+            return false;
+        }
+        record->ordered = json_boolean(*cheap);
+        gemm_record_write(record);
+    }
+    *cheap = json_is_true(record->ordered);
+    return true;
+}
