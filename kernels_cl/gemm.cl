@@ -27,6 +27,10 @@
 //   gemm_column_*: a work-item makes tiles one below the other. It copies DEPTH rows of B's columns j .. j+NR
 //     into a panel, one behind the other, and uses that for all of its tiles. B stored (n, k) is transposed on
 //     the way, by squares of VW x VW in registers.
+//   gemm_across_nt, for few rows: the transpose of C, with the operands' parts exchanged. The vectors lie along
+//     A's rows, of which the panel is a copy, and B gives the scalars, where it lies: what is copied and
+//     transposed is small, and one panel serves many columns. A work-item makes up to SPAN columns of C, keeps
+//     their sums in local memory, and transposes those by squares at the end.
 //   gemm_dot, for B stored (n, k) with few columns: DM x DN. Both operands are contiguous along l, so each
 //     element of the tile is a dot product with a vector of VW partial sums, added up by halves at the end.
 //
@@ -323,8 +327,8 @@ gemm_nn(int m, int n, int k, global const float *restrict a, global const float 
         int items = (int)get_global_size(0), tiles = (m + MR - 1) / MR;                                      \
         int own = (tiles + items - 1) / items * MR, top = (int)get_global_id(0) * own;                       \
         int j = (int)get_global_id(1) * NR;                                                                  \
-        for (int from = 0; from < k; from += DEPTH) {                                                 \
-            int depth = min(DEPTH, k - from);                                                             \
+        for (int from = 0; from < k; from += DEPTH) {                                                        \
+            int depth = min(DEPTH, k - from);                                                                \
             pack;                                                                                            \
             for (int i = top; i < min(top + own, m); i += MR)                                                \
                 tile_of_panel(i, j, m, n, k, from, depth, a, row_step, l_step, panel, c ARGUMENTS);          \
@@ -335,6 +339,78 @@ COLUMN_KERNEL(gemm_column_nn, k, 1, pack_rows(panel, b, n, from, depth, j))
 COLUMN_KERNEL(gemm_column_tn, 1, m, pack_rows(panel, b, n, from, depth, j))
 COLUMN_KERNEL(gemm_column_nt, k, 1, pack_columns(panel, b, n, k, from, depth, j))
 COLUMN_KERNEL(gemm_column_tt, 1, m, pack_columns(panel, b, n, k, from, depth, j))
+
+#if SPAN // columns of a work-item; 0 where local memory has no room for their sums
+
+// DEPTH steps, or less, of MR columns of C from j on: sums[q * NR + r] is C[i + r, j + q]. It is inlined: where
+// a function has but one caller, the compiler puts the address of that one's panel into it, and PoCL 3.1 then
+// gives the kernel another panel.
+static void tile_across(int j, int n, int k, int from, int depth, global const float *b,
+                        local const float *panel, local float *sums) {
+    int columns[MR];
+    VECTOR acc[MR][NV];
+    find_rows(columns, j, n, k);
+    clear_tile(acc);
+    add_steps_of_panel(acc, b + from, columns, 1, panel, NR, depth);
+    UNROLL
+    for (int q = 0; q < MR; q++) {
+        UNROLL
+        for (int v = 0; v < NV; v++)
+            STORE(from > 0 ? LOAD(v, sums + q * NR) + acc[q][v] : acc[q][v], v, sums + q * NR);
+    }
+}
+
+// C[i .. i+VW, j .. j+VW) from sums[q * NR + r], or what there is of it.
+NOT_INLINED static void store_square(int i, int j, int m, int n, local const float *sums,
+                                     global float *c PARAMETERS) {
+    VECTOR x[VW];
+    UNROLL
+    for (int q = 0; q < VW; q++)
+        x[q] = LOAD(0, sums + q * NR);
+    transpose_square(x);
+    if (i + VW <= m && j + VW <= n) {
+        UNROLL
+        for (int r = 0; r < VW; r++)
+            FINISH(i + r, j, x[r]);
+        return;
+    }
+    VECTOR rows[VW];
+    UNROLL
+    for (int r = 0; r < VW; r++)
+        rows[r] = x[r];
+    ROLLED
+    for (int r = 0; r < min(VW, m - i); r++) {
+        if (j + VW <= n) {
+            FINISH(i + r, j, rows[r]);
+        } else {
+            ROLLED
+            for (int q = 0; q < n - j; q++)
+                c[(i + r) * n + j + q] = sums[q * NR + r];
+        }
+    }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gemm_across_nt(int m, int n, int k, global const float *restrict a, global const float *restrict b,
+               global float *c PARAMETERS) {
+    local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));
+    local float sums[(SPAN + MR) * NR] __attribute__((aligned(sizeof(VECTOR))));
+    int items = (int)get_global_size(0), squares = (n + VW - 1) / VW;
+    int own = (squares + items - 1) / items * VW, left = (int)get_global_id(0) * own;
+    int i = (int)get_global_id(1) * NR, right = min(left + own, n);
+    for (int from = 0; from < k; from += DEPTH) {
+        int depth = min(DEPTH, k - from);
+        pack_columns(panel, a, m, k, from, depth, i);
+        for (int j = left; j < right; j += MR)
+            tile_across(j, n, k, from, depth, b, panel, sums + (j - left) * NR);
+    }
+    for (int j = left; j < right; j += VW) {
+        for (int v = 0; v < NV && i + v * VW < m; v++)
+            store_square(i + v * VW, j, m, n, sums + (j - left) * NR + v * VW, c ARGUMENTS);
+    }
+}
+
+#endif
 
 static float vector_sum(VECTOR x) {
 #if VW == 16

@@ -134,7 +134,7 @@ START_TEST(products_match_double) {
         {false, false, 64, 512, 784},  {false, true, 64, 784, 512}, {true, false, 784, 512, 64},
         {false, false, 64, 1, 256},    {true, false, 256, 1, 64},   {true, false, 70, 33, 1300},
         {true, true, 35, 66, 700},     {false, true, 600, 40, 20},  {false, true, 600, 3, 20},
-        {false, false, 20, 1024, 300}, {false, false, 7, 40, 4100},
+        {false, false, 20, 1024, 300}, {false, false, 7, 40, 4100}, {false, true, 40, 1930, 150},
     };
     const configuration *tested = &configurations[_i];
     gn_device *device = open_device(&tested->options);
@@ -215,6 +215,7 @@ START_TEST(all_ways_give_the_same_bits) {
     static const gemm_shape shapes[] = {
         {false, false, 31, 177, 300}, {false, true, 29, 175, 300}, {true, false, 30, 176, 300},
         {true, true, 65, 97, 130},    {false, false, 13, 17, 9},   {true, false, 50, 1, 70},
+        {false, true, 130, 900, 140},
     };
     gn_device *device = open_device(&configurations[_i].options);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {

@@ -26,7 +26,7 @@ static const cpu_tile narrow_tiles[TILES] = {{6, 2}, {4, 3}, {12, 1}, {12, 1}, {
 enum { TILE_WIDE, TILE_TALL, TILE_FEW_COLUMNS, TILE_ONE_VECTOR };
 
 // The kernels of the CPU class; a way's id is kernel * TILES + tile.
-typedef enum { IN_PLACE, COLUMN, DOT } cpu_kernel;
+typedef enum { IN_PLACE, COLUMN, ACROSS, DOT } cpu_kernel;
 
 // For GPUs the id is an index here: elements of C for each work-item along both sides.
 enum { GPU_TILES = 3, GPU_TILE = 0 };
@@ -43,6 +43,10 @@ enum {
 // Of the kernels that make a column of tiles: enough work-items for the threads to end together, rows of A
 // that stay in the cache while a panel of B is used.
 enum { ITEMS_PER_UNIT = 4, COLUMN_ROWS = 256 };
+
+// Of the kernel across: the most columns of a work-item, the fewest that are worth a copy of A, and how many
+// times as many columns as rows C has at least where it is taken untried.
+enum { SPAN = 400, LEAST_SPAN = 64, WIDE = 4 };
 
 // gemm_nn reads B where it lies, which is slow where the rows of B lie a multiple of 2048 bytes apart, so
 // that a column falls into few sets of the cache, and where the column is larger than the cache.
@@ -92,17 +96,28 @@ static variant *find_variant(native *state, const char *epilogue) {
     return found;
 }
 
+// Columns of a tile: NR.
+static int width(const native *state, int tile) {
+    return state->tiles[tile].vectors * state->vector;
+}
+
+// SPAN of a tile's program; 0 where local memory has no room for the kernel across.
+static int span(const native *state, int tile) {
+    size_t row = sizeof(cl_float) * (size_t)width(state, tile), rows = (size_t)state->tiles[tile].rows;
+    return row * (SUM_DEPTH + SPAN + rows) <= state->device->local_memory ? SPAN : 0;
+}
+
 // The program of an epilogue ("" for none) and a tile; NULL on failure.
 static cl_program build(native *state, const char *epilogue, int tile) {
     cl_program *program = &find_variant(state, epilogue)->programs[tile];
     if (*program) {
         return *program;
     }
-    char *options =
-        state->device->class == CLASS_CPU
-            ? gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d", state->vector,
-                        state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS, DOT_COLUMNS, SUM_DEPTH)
-            : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", state->side, gpu_tiles[tile], GPU_DEPTH);
+    char *options = state->device->class == CLASS_CPU
+                        ? gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d",
+                                    state->vector, state->tiles[tile].rows, state->tiles[tile].vectors,
+                                    DOT_ROWS, DOT_COLUMNS, SUM_DEPTH, span(state, tile))
+                        : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", state->side, gpu_tiles[tile], GPU_DEPTH);
     char *source = gn_format("%s%s", epilogue, state->source);
     *program =
         kernels_build(state->device, *epilogue ? "gemm.cl with an epilogue" : "gemm.cl", source, options);
@@ -232,6 +247,7 @@ static const char *cpu_kernel_name(cpu_kernel kernel, gemm_shape s) {
                                               {"gemm_column_tn", "gemm_column_tt"}};
     return kernel == IN_PLACE ? "gemm_nn"
            : kernel == DOT    ? "gemm_dot"
+           : kernel == ACROSS ? "gemm_across_nt"
                               : columns[s.transpose_a][s.transpose_b];
 }
 
@@ -249,8 +265,9 @@ static void add_way(gemm_ways *ways, int id, const char *kernel, int rows, int c
 }
 
 static void add_cpu_way(const native *state, gemm_ways *ways, cpu_kernel kernel, int tile, gemm_shape s) {
-    const cpu_tile *t = &state->tiles[tile];
-    add_way(ways, kernel * TILES + tile, cpu_kernel_name(kernel, s), t->rows, t->vectors * state->vector);
+    int narrow = state->tiles[tile].rows, wide = width(state, tile);
+    add_way(ways, kernel * TILES + tile, cpu_kernel_name(kernel, s), kernel == ACROSS ? wide : narrow,
+            kernel == ACROSS ? narrow : wide);
 }
 
 // Which shapes gemm_dot makes must not be measured, since its bits are its own.
@@ -266,11 +283,19 @@ static void list_cpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
                : s.transpose_b            ? TILE_TALL
                                           : TILE_WIDE;
     bool may_be_in_place = !s.transpose_a && !s.transpose_b;
+    bool may_be_across = !s.transpose_a && s.transpose_b && s.m >= state->vector;
+    if (may_be_across && s.m <= width(state, TILE_WIDE) && s.n >= WIDE * s.m && span(state, TILE_WIDE)) {
+        add_cpu_way(state, ways, ACROSS, TILE_WIDE, s);
+    }
     bool in_place = may_be_in_place && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN;
     add_cpu_way(state, ways, in_place ? IN_PLACE : COLUMN, tile, s);
     for (int t = 0; t < TILES; t++) {
-        if ((state->tiles[t].vectors - 1) * state->vector >= s.n) {
-            continue; // it has a vector right of the last column
+        int but_last = width(state, t) - state->vector; // a vector behind the last element is useless
+        if (may_be_across && but_last < s.m && span(state, t)) {
+            add_cpu_way(state, ways, ACROSS, t, s);
+        }
+        if (but_last >= s.n) {
+            continue;
         }
         add_cpu_way(state, ways, COLUMN, t, s);
         if (may_be_in_place) {
@@ -370,11 +395,15 @@ static bool prepare_for_cpu(gemm_call *call) {
     cpu_kernel kernel = (cpu_kernel)(call->way / TILES);
     int tile = call->way % TILES;
     size_t rows = tiles(s.m, kernel == DOT ? DOT_ROWS : state->tiles[tile].rows),
-           columns = tiles(s.n, kernel == DOT ? DOT_COLUMNS : state->tiles[tile].vectors * state->vector);
+           columns = tiles(s.n, kernel == DOT ? DOT_COLUMNS : width(state, tile));
     size_t busy = (ITEMS_PER_UNIT * state->units + columns - 1) / columns;
     l->local[0] = l->local[1] = 1;
     l->global[0] = kernel == COLUMN ? least(rows, most(busy, tiles(s.m, COLUMN_ROWS))) : rows;
     l->global[1] = columns;
+    if (kernel == ACROSS) {
+        l->global[0] = most(least(state->units, tiles(s.n, LEAST_SPAN)), tiles(s.n, SPAN));
+        l->global[1] = tiles(s.m, width(state, tile));
+    }
     return set_launch(call, tile, cpu_kernel_name(kernel, s), s, swapped ? call->b : call->a,
                       swapped ? call->a : call->b);
 }
