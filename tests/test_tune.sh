@@ -79,8 +79,11 @@ check "a broken cache is not overwritten" cmp -s shapes remembered
 
 # ---- Before a long run ---------------------------------------------------------------------------------
 
-# long_run FOLDER OPTION...: one of many steps, ended after a few.
+# long_run FOLDER OPTION...: one of many steps, ended after a few. What the run before printed goes first: taken for
+# this one's, it would end the shell that is about to become ganc, and that removes the scratch folder.
 long_run() {
+    : >out
+    : >err
     "$ganc" "${here[@]}" --data "$images" --epochs 100000 --out "$@" >out 2>err &
     local pid=$!
     until grep -q 'Batch' out err || ! kill -0 $pid; do sleep 0.1; done
