@@ -410,7 +410,7 @@ Suite *test_suite(void) {
     tcase_add_loop_test(products, products_match_double, 0, sizeof configurations / sizeof *configurations);
     tcase_add_loop_test(products, a_long_sum_keeps_its_digits, 0,
                         sizeof configurations / sizeof *configurations);
-    tcase_add_loop_test(products, all_ways_give_the_same_bits, 0, 2); // likewise
+    tcase_add_loop_test(products, all_ways_give_the_same_bits, 0, 2); // the native configurations
     tcase_add_test(products, too_large_is_an_error);
     tcase_add_test(products, unknown_choice_is_an_error);
     tcase_add_test(products, wrong_products_are_found);
