@@ -7,9 +7,9 @@
 #   tests/implementations.sh BUILD_FOLDER rusticl [CLASS]    Mesa's rusticl over llvmpipe
 #
 # loops: the suites. intel: the suites and, with GANC_TRACES a folder of PyTorch's runs (see tests/reference), `ganc
-# replay` of each. SUITES is a regular expression of their names; the default, all, takes about half an hour on two
-# cores. rusticl, which is slow: a few steps of each model by the kernels of CLASS (default: cpu), with losses close
-# to those of the default device.
+# replay` of each. SUITES is a regular expression of their names; all, the default, take six minutes on two cores
+# with loops, and more than an hour on Intel's runtime, which compiles slowly and keeps nothing. rusticl: a few steps
+# of each model by the kernels of CLASS (default: cpu), with losses close to those of the default device.
 #
 # Intel's runtime is not in Debian. INTEL_OPENCL names the folder where its three Python packages lie:
 #   python3 -m venv DIR && DIR/bin/pip install intel-opencl-rt intel-cmplr-lib-rt tbb
