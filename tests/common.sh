@@ -31,6 +31,14 @@ run() {
     status=$?
 }
 
+# wait_for PROCESS COMMAND...: until the command succeeds or the process has ended, however long a device takes to
+# compile.
+wait_for() {
+    until "${@:2}" || ! kill -0 "$1" 2>/dev/null; do
+        sleep 0.05
+    done
+}
+
 # The log but for what a clock says.
 timeless() { sed 's/,"seconds".*//' "$1/log.jsonl"; }
 same_log() { [[ $(timeless "$1") == "$(timeless "$2")" ]]; }

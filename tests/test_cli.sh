@@ -222,9 +222,9 @@ status=$?
 expect "exit status $status where stdout is full" test "$status" -eq 1
 
 # Ctrl-C, once the first line of progress is there.
+: >err
 env --default-signal=INT "$ganc" --model gan --data synthetic --out interrupted --log-interval 1 >out 2>err &
-for ((i = 0; i < 600; i++)); do
-    grep -q 'Epoch' err && break
+until grep -q 'Epoch' err || ! kill -0 $! 2>/dev/null; do
     sleep 0.1
 done
 kill -INT $!

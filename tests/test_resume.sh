@@ -20,10 +20,8 @@ run_until() {
     if [[ $1 == KILL ]]; then
         line='Epoch [1-9]' early=$((RANDOM % 2))
     fi
-    until grep -q "$line" err || [[ $early == 1 && -e $2/checkpoint.safetensors ]]; do
-        kill -0 $process 2>>out || break
-        sleep 0.05
-    done
+    is_under_way() { grep -q "$line" err || [[ $early == 1 && -e $1/checkpoint.safetensors ]]; }
+    wait_for $process is_under_way "$2"
     sleep "0.$(printf %03d $((RANDOM % 700)))"
     kill "-$1" $process 2>>err
     wait $process 2>>err
@@ -91,10 +89,9 @@ check "the log does not say it" grep -q '"continued_on":\[{"step":' one/log.json
 # third step.
 : >err
 "$ganc" --model gan "${quick[@]}" --data synthetic --batch 2 --checkpoint-minutes 0.001 --out timed >out 2>err &
-until [[ -e third && timed/checkpoint.safetensors -nt third ]] || ! kill -0 $! 2>>out; do
-    [[ -e third ]] || ! grep -q 'Batch 3/' err || : >third
-    sleep 0.05
-done
+wait_for $! grep -q 'Batch 3/' err
+: >third
+wait_for $! test timed/checkpoint.safetensors -nt third
 kill -KILL $! 2>>err
 wait $! 2>>err
 run --resume --out timed --steps 1

@@ -86,7 +86,7 @@ long_run() {
     : >err
     "$ganc" "${here[@]}" --data "$images" --epochs 100000 --out "$@" >out 2>err &
     local pid=$!
-    until grep -q 'Batch' out err || ! kill -0 $pid; do sleep 0.1; done
+    wait_for $pid grep -q 'Batch' out err
     kill -INT $pid
     wait $pid
     check "the run into $1 exits with $?" test $? -eq 130
