@@ -14,7 +14,7 @@
 // chooses the kernel, the tile and the ranges (host/cl/gemm_native.c).
 //
 // GANC_CPU: one work-item computes tiles of C in registers; work-group (1, 1), NDRange (rows, columns), which
-//   walks down the rows first, so that all tiles of a column panel find it in the cache.
+//   walks down the rows first, so that all tiles of a column find it in the cache.
 //
 //   The tile of all but gemm_dot is MR x NR, NR = NV * VW. The columns lie in vectors:
 //
@@ -24,9 +24,11 @@
 //       a[i+1,  l]   [ acc ][ acc ]
 //         ...
 //   gemm_nn: a work-item makes one tile, from B where it lies.
-//   gemm_column_*: a work-item makes tiles one below the other. It copies DEPTH rows of B's columns j .. j+NR
-//     into a panel, one behind the other, and uses that for all of its tiles. B stored (n, k) is transposed on
-//     the way, by squares of VW x VW in registers.
+//   gemm_column_*: a work-item makes a block of tiles. For each DEPTH steps of l it copies that many rows of
+//     B's columns j .. j+NR into a panel, one behind the other, uses that for its tiles one below the other,
+//     and goes on to the next NR columns: what it reads of A stays in the cache meanwhile, and is fetched from
+//     memory once for all of its columns (Goto and van de Geijn 2008, Anatomy of high-performance matrix
+//     multiplication). B stored (n, k) is transposed on the way, by squares of VW x VW in registers.
 //   gemm_across_nt, for few rows: the transpose of C, with the operands' parts exchanged. The vectors lie along
 //     A's rows, of which the panel is a copy, and B gives the scalars, where it lies: what is copied and
 //     transposed is small, and one panel serves many columns. A work-item makes up to SPAN columns of C, keeps
@@ -319,19 +321,28 @@ gemm_nn(int m, int n, int k, global const float *restrict a, global const float 
         tile_of_b(i, j, m, n, k, from, min(DEPTH, k - from), a, b, c ARGUMENTS);
 }
 
+// Of `count` things that the work-items along a dimension share: the first one of item `item`, which is behind
+// the last one of the item before.
+static int share(int dimension, int item, int count) {
+    return (int)((long)count * item / (long)get_global_size(dimension));
+}
+
 #define COLUMN_KERNEL(name, row_step, l_step, pack)                                                          \
     kernel __attribute__((reqd_work_group_size(1, 1, 1))) void name(                                         \
         int m, int n, int k, global const float *restrict a,                                                 \
         global const float *restrict b, global float *c PARAMETERS) {                                        \
         local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
-        int items = (int)get_global_size(0), tiles = (m + MR - 1) / MR;                                      \
-        int own = (tiles + items - 1) / items * MR, top = (int)get_global_id(0) * own;                       \
-        int j = (int)get_global_id(1) * NR;                                                                  \
+        int y = (int)get_global_id(0), x = (int)get_global_id(1);                                            \
+        int columns = (n + NR - 1) / NR, rows = (m + MR - 1) / MR;                                           \
+        int left = share(1, x, columns) * NR, right = min(share(1, x + 1, columns) * NR, n);                 \
+        int top = share(0, y, rows) * MR, bottom = min(share(0, y + 1, rows) * MR, m);                       \
         for (int from = 0; from < k; from += DEPTH) {                                                        \
             int depth = min(DEPTH, k - from);                                                                \
-            pack;                                                                                            \
-            for (int i = top; i < min(top + own, m); i += MR)                                                \
-                tile_of_panel(i, j, m, n, k, from, depth, a, row_step, l_step, panel, c ARGUMENTS);          \
+            for (int j = left; j < right; j += NR) {                                                         \
+                pack;                                                                                        \
+                for (int i = top; i < bottom; i += MR)                                                       \
+                    tile_of_panel(i, j, m, n, k, from, depth, a, row_step, l_step, panel, c ARGUMENTS);      \
+            }                                                                                                \
         }                                                                                                    \
     }
 

@@ -40,9 +40,9 @@ enum {
     GPU_DEPTH = 16
 };
 
-// Of the kernels that make a column of tiles: enough work-items for the threads to end together, rows of A
-// that stay in the cache while a panel of B is used.
-enum { ITEMS_PER_UNIT = 4, COLUMN_ROWS = 256 };
+// Of the kernels that make columns of tiles: rows of A that stay in the cache, DEPTH columns of them, while
+// panels of B are used; work-items for each thread, enough that all end together, and where A is large.
+enum { COLUMN_ROWS = 256, ITEMS_PER_UNIT = 4, LARGE_ITEMS_PER_UNIT = 2 };
 
 // Of the kernel across: the most columns of a work-item, the fewest that are worth a copy of A, and how many
 // times as many columns as rows C has at least where it is taken untried.
@@ -51,6 +51,9 @@ enum { SPAN = 400, LEAST_SPAN = 64, WIDE = 4 };
 // gemm_nn reads B where it lies, which is slow where the rows of B lie a multiple of 2048 bytes apart, so
 // that a column falls into few sets of the cache, and where the column is larger than the cache.
 enum { COLLIDING = 512, LONG_COLUMN = 4096 };
+
+// Elements of A from which on it leaves the caches while a column of C is made, and is fetched anew for each.
+enum { LARGE = 1 << 21 };
 
 // gemm.cl with an epilogue.
 typedef struct variant {
@@ -242,6 +245,10 @@ static gemm_shape for_cpu(gemm_shape s, bool *swapped) {
     return s;
 }
 
+static bool is_large(gemm_shape s) {
+    return (int64_t)s.m * s.k >= LARGE;
+}
+
 static const char *cpu_kernel_name(cpu_kernel kernel, gemm_shape s) {
     static const char *const columns[2][2] = {{"gemm_column_nn", "gemm_column_nt"},
                                               {"gemm_column_tn", "gemm_column_tt"}};
@@ -287,7 +294,7 @@ static void list_cpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
     if (may_be_across && s.m <= width(state, TILE_WIDE) && s.n >= WIDE * s.m && span(state, TILE_WIDE)) {
         add_cpu_way(state, ways, ACROSS, TILE_WIDE, s);
     }
-    bool in_place = may_be_in_place && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN;
+    bool in_place = may_be_in_place && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN && !is_large(s);
     add_cpu_way(state, ways, in_place ? IN_PLACE : COLUMN, tile, s);
     for (int t = 0; t < TILES; t++) {
         int but_last = width(state, t) - state->vector; // a vector behind the last element is useless
@@ -387,6 +394,26 @@ static bool prepare_for_gpu(gemm_call *call) {
     return set_launch(call, tile, group_kernels[s.transpose_a][s.transpose_b], s, call->a, call->b);
 }
 
+// Work-items, down and across, of a kernel that makes columns of tiles. Most make one column. Where A is
+// large, an item makes several, for which A is fetched once; then there are few items, as many for each
+// thread.
+static void share_out(int units, gemm_shape s, size_t rows, size_t columns, size_t global[2]) {
+    size_t down = tiles(s.m, COLUMN_ROWS), items = (size_t)(LARGE_ITEMS_PER_UNIT * units);
+    if (!is_large(s)) {
+        down = most(down, tiles(ITEMS_PER_UNIT * units, (int)columns));
+    } else if (down >= items) {
+        down = tiles((int)down, units) * (size_t)units;
+        columns = 1;
+    } else {
+        while (items % down != 0) {
+            down++;
+        }
+        columns = least(columns, items / down);
+    }
+    global[0] = least(down, rows);
+    global[1] = columns;
+}
+
 static bool prepare_for_cpu(gemm_call *call) {
     const native *state = call->products->state;
     launch *l = call->prepared;
@@ -396,11 +423,12 @@ static bool prepare_for_cpu(gemm_call *call) {
     int tile = call->way % TILES;
     size_t rows = tiles(s.m, kernel == DOT ? DOT_ROWS : state->tiles[tile].rows),
            columns = tiles(s.n, kernel == DOT ? DOT_COLUMNS : width(state, tile));
-    size_t busy = (ITEMS_PER_UNIT * state->units + columns - 1) / columns;
     l->local[0] = l->local[1] = 1;
-    l->global[0] = kernel == COLUMN ? least(rows, most(busy, tiles(s.m, COLUMN_ROWS))) : rows;
+    l->global[0] = rows;
     l->global[1] = columns;
-    if (kernel == ACROSS) {
+    if (kernel == COLUMN) {
+        share_out((int)state->units, s, rows, columns, l->global);
+    } else if (kernel == ACROSS) {
         l->global[0] = most(least(state->units, tiles(s.n, LEAST_SPAN)), tiles(s.n, SPAN));
         l->global[1] = tiles(s.m, width(state, tile));
     }
