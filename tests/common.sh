@@ -8,8 +8,14 @@ ganc=$(realpath "$1")
 images=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/data # 320 digits
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-unset GANC_DEVICE GANC_OFF
+mkdir "$folder/cache" "$folder/work"
+cd "$folder/work" || exit 1
+unset GANC_DEVICE GANC_OFF GANC_TILE
+
+# A cache folder of its own: what is measured while other tests run is not for the user's runs. PoCL's, with its
+# compiled kernels, stays where it is.
+export POCL_CACHE_DIR=${POCL_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pocl/kcache}
+export XDG_CACHE_HOME=$folder/cache
 
 passed=0 failed=0
 

@@ -3,16 +3,9 @@
 #
 # test_cli.sh GANC: the program to test. Each case is a line below: the expected exit status, a part of the
 # expected text, and the arguments. Data goes to stdout, all else to stderr; an error is one line there.
-set -uo pipefail
-
-ganc=$(realpath "$1")
 kernels=$(realpath "$(dirname "$0")/../kernels_cl")
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-unset GANC_DEVICE
-
-passed=0 failed=0
+# shellcheck source=tests/common.sh
+source "$(dirname "$0")/common.sh"
 
 pass() { passed=$((passed + 1)); }
 
@@ -26,14 +19,9 @@ fail() {
     sed 's/^/  stderr: /' err
 }
 
-call() {
-    "$ganc" "$@" >out 2>err </dev/null
-    status=$?
-}
-
 # fails STATUS TEXT ARGUMENT...: nothing on stdout, one line on stderr, with TEXT in it.
 fails() {
-    call "${@:3}"
+    run "${@:3}"
     if [[ $status -ne $1 ]]; then
         fail "exit status $status, not $1" "${@:3}"
     elif [[ -s out || $(wc -l <err) -ne 1 || $(<err) != "ganc: "* ]]; then
@@ -47,7 +35,7 @@ fails() {
 
 # breaks STATUS TEXT ARGUMENT...: stderr has TEXT, among as many other lines as it likes.
 breaks() {
-    call "${@:3}"
+    run "${@:3}"
     if [[ $status -ne $1 ]]; then
         fail "exit status $status, not $1" "${@:3}"
     elif ! grep -qF -- "$2" err; then
@@ -59,7 +47,7 @@ breaks() {
 
 # works TEXT ARGUMENT...: exit status 0, TEXT on stdout.
 works() {
-    call "${@:2}"
+    run "${@:2}"
     if [[ $status -ne 0 ]]; then
         fail "exit status $status, not 0" "${@:2}"
     elif [[ -n $1 ]] && ! grep -qF -- "$1" out; then
@@ -72,7 +60,7 @@ works() {
 # prints_json KEYS ARGUMENT...: stdout is one line, an object that has all the keys.
 prints_json() {
     local key
-    call "${@:2}"
+    run "${@:2}"
     if [[ $status -ne 0 || $(wc -l <out) -ne 1 || $(<out) != "{"*"}" ]]; then
         fail "exit status $status, or stdout is not one JSON object" "${@:2}"
         return
@@ -171,8 +159,8 @@ mkdir empty
 touch file
 fails 1 'device "amd:7" matches nothing; there is' --model gan "${quick[@]}" --device amd:7
 GANC_DEVICE=amd:7 fails 1 "from GANC_DEVICE" --model gan "${quick[@]}"
-OCL_ICD_VENDORS=$folder/empty fails 1 "pocl-opencl-icd" --model gan "${quick[@]}"
-OCL_ICD_VENDORS=$folder/empty fails 1 "pocl-opencl-icd" devices
+OCL_ICD_VENDORS=$PWD/empty fails 1 "pocl-opencl-icd" --model gan "${quick[@]}"
+OCL_ICD_VENDORS=$PWD/empty fails 1 "pocl-opencl-icd" devices
 fails 1 "nowhere" --model gan --steps 2 --data nowhere
 fails 1 "'empty': the folder holds neither" --model gan --steps 2 --data empty
 fails 1 "'file': is a file" --model gan --steps 2 --data file

@@ -4,15 +4,10 @@
 #
 # test_disguise.sh GANC LAYER: the program to test, and the OpenCL layer. Exits with 77, for "skipped", where the
 # ICD loader knows no layers or there is no PoCL to disguise.
-set -uo pipefail
-
-ganc=$(realpath "$1")
 layer=$(realpath "$2")
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-unset GANC_DEVICE GANC_OFF OPENCL_LAYERS DISGUISE DISGUISE_2
-export XDG_CACHE_HOME=$folder # what is found out about a disguise is not for later runs
+# shellcheck source=tests/common.sh
+source "$(dirname "$0")/common.sh"
+unset OPENCL_LAYERS DISGUISE DISGUISE_2
 
 loader=$(ldd "$ganc" | awk '/libOpenCL/ { print $3 }')
 if ! grep -q OPENCL_LAYERS "$loader"; then
@@ -22,8 +17,6 @@ elif ! "$ganc" devices --json 2>/dev/null | grep -q '"pthread-\|"cpu-'; then
     echo "skipped: there is no PoCL here to disguise"
     exit 77
 fi
-
-passed=0 failed=0
 
 # machine NAME DISGUISE [DISGUISE_2]: what the checks after it run on.
 machine() {

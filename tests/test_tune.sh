@@ -6,11 +6,6 @@
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 
-# A cache folder of our own; but PoCL's, with its compiled kernels, stays where it is.
-export POCL_CACHE_DIR=${POCL_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pocl/kcache}
-export XDG_CACHE_HOME=$folder/cache
-mkdir cache
-unset GANC_TILE
 here=(--model gan --batch 4 --class cpu --gemm native)
 
 # The kernel that `ganc bench` sees for the generator's last layer.
@@ -25,7 +20,7 @@ train() { # train FOLDER
 }
 
 # The record, and what of it is of interest.
-record() { echo cache/ganc/gemm-*.json; }
+record() { echo "$XDG_CACHE_HOME"/ganc/gemm-*.json; }
 kept() { sed -n '/"chosen"/,/}/p' "$(record)" | grep -oE '"(NN|NT|TN|TT) [0-9x]*": "[^"]*"'; }
 
 # ---- Every product -------------------------------------------------------------------------------------
@@ -91,7 +86,7 @@ long_run() {
     wait $pid
     check "the run into $1 exits with $?" test $? -eq 130
 }
-rm -r cache/ganc
+rm -r "$XDG_CACHE_HOME"/ganc
 long_run first
 check "a long run does not say that it tunes" grep -q 'fastest matrix products' err
 "$ganc" bench "${here[@]}" --kernel gemm --rounds 1 --json 2>err |
@@ -101,7 +96,7 @@ kept | cut -d'"' -f2 | sort >remembered
 check "a long run left out: $(comm -23 wanted remembered)" test -z "$(comm -23 wanted remembered)"
 long_run second
 check "a second long run tunes again" test "$(grep -c 'fastest matrix products' err)" -eq 0
-rm -r cache/ganc
+rm -r "$XDG_CACHE_HOME"/ganc
 GANC_OFF=tune long_run third
 check "GANC_OFF=tune tunes" test "$(grep -c 'fastest matrix products' err)" -eq 0
 train short
