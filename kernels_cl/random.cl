@@ -22,7 +22,8 @@
 // nothing. out[e] gets the element first + e, so that a tensor drawn in parts is the tensor drawn at once.
 // `step` is read on the device. n is at most 2^31; no alignment beyond the type's. The loops are unrolled
 // because CPU compilers put neighbouring work-items into one vector only where no loop is left in them:
-// normals are three times faster on PoCL.
+// normals are three times faster on PoCL. Where a vector's stores take no mask (AVX2), no condition may be
+// left either: WHOLE says that first and n are multiples of 4 and that there are exactly n / 4 work-items.
 
 #ifdef __OPENCL_VERSION__
 #pragma OPENCL FP_CONTRACT OFF
@@ -110,8 +111,11 @@ static normal_pair normals_of(uint a, uint b) {
 
 #ifdef __OPENCL_VERSION__
 
-// In each kernel e wraps round to a huge number for a lane before the tensor's start: one comparison guards
-// both of its ends.
+#ifdef WHOLE
+#define IN_TENSOR(e) true
+#else // for a lane before the tensor's start e wraps round to a huge number: one comparison guards both ends
+#define IN_TENSOR(e) ((e) < n)
+#endif
 
 kernel void random_uniform(global float *out, global const int *step, const uint seed_low,
                            const uint seed_high, const uint stream, const uint first, const uint n) {
@@ -120,7 +124,7 @@ kernel void random_uniform(global float *out, global const int *step, const uint
 #pragma unroll
     for (uint lane = 0; lane < 4; lane++) {
         const uint e = 4 * i + lane - first % 4;
-        if (e < n)
+        if (IN_TENSOR(e))
             out[e] = uniform_of(words.w[lane]);
     }
 }
@@ -133,9 +137,9 @@ kernel void random_normal(global float *out, global const int *step, const uint 
     for (uint lane = 0; lane < 4; lane += 2) {
         const normal_pair pair = normals_of(words.w[lane], words.w[lane + 1]);
         const uint e = 4 * i + lane - first % 4;
-        if (e < n)
+        if (IN_TENSOR(e))
             out[e] = pair.even;
-        if (e + 1 < n)
+        if (IN_TENSOR(e + 1))
             out[e + 1] = pair.odd;
     }
 }
@@ -147,7 +151,7 @@ kernel void random_below(global int *out, global const int *step, const uint see
 #pragma unroll
     for (uint lane = 0; lane < 4; lane++) {
         const uint e = 4 * i + lane - first % 4;
-        if (e < n)
+        if (IN_TENSOR(e))
             out[e] = (int)mul_hi(words.w[lane], bound);
     }
 }

@@ -338,8 +338,8 @@ static void same_bits_on(const char *selector, int count, int first) {
 }
 
 START_TEST(devices_have_the_hosts_bits) {
-    static const int sizes[][2] = {{1, 0},   {5, 1},  {6, 2},       {63, 31},
-                                   {64, 32}, {65, 3}, {6400, 3200}, {10007, 5003}};
+    static const int sizes[][2] = {{1, 0},  {5, 1},      {6, 2},       {63, 31},     {64, 32},
+                                   {65, 3}, {1000, 500}, {6400, 3200}, {10007, 5003}};
     device_list list;
     ck_assert_msg(device_list_find(&list), "%s", gn_error());
     ck_assert_msg(list.count > 0, "no OpenCL device here");
@@ -416,7 +416,7 @@ Suite *test_suite(void) {
     suite_add_tcase(suite, host);
     TCase *device = tcase_create("device");
     tcase_set_timeout(device, 120);
-    tcase_add_loop_test(device, devices_have_the_hosts_bits, 0, 8);
+    tcase_add_loop_test(device, devices_have_the_hosts_bits, 0, 9);
     tcase_add_loop_test(device, kernels_stay_inside, 0, 3);
     suite_add_tcase(suite, device);
     return suite;

@@ -33,8 +33,9 @@ typedef struct {
 
 struct gn_program {
     gn_device *device;
-    cl_program fused, moves, image, random; // moves.cl, image.cl and random.cl where a step needs them
-    cl_mem *chunks;                         // the arena
+    cl_program fused, moves, image; // moves.cl and image.cl where a step needs them
+    cl_program random[2];           // random.cl, and that with WHOLE
+    cl_mem *chunks;                 // the arena
     int chunk_count;
     cl_mem *tensors; // by node id: the sub-buffer or the variable's buffer (not ours); NULL where none
     bool *owned;     // by node id: is tensors[] ours?
@@ -116,13 +117,14 @@ static char *describe(const char *what, const gn_node *node) {
     return gn_format("%s for %s %s", what, op_table[node->op].name, shape_text(node->shape, shape));
 }
 
-// The program of a kernel file, compiled when the first step asks for it. NULL on failure.
-static cl_program file_program(builder *b, cl_program *program, const char *file) {
+// The program of a kernel file with options, NULL for none, compiled when the first step asks for it. NULL on
+// failure.
+static cl_program file_program(builder *b, cl_program *program, const char *file, const char *options) {
     if (*program)
         return *program;
     char *source = kernels_source(b->device, file);
     if (source)
-        *program = kernels_build(b->device, file, source, NULL);
+        *program = kernels_build(b->device, file, source, options);
     free(source);
     return *program;
 }
@@ -286,7 +288,7 @@ static bool add_gather(builder *b, gn_node *node) {
     size_t row = node_bytes(node) / (size_t)node->shape.size[0];
     size_t piece = row % 16 == 0 ? 16 : row % 4 == 0 ? 4 : 1;
     const char *kernel = piece == 16 ? "gather_16" : piece == 4 ? "gather_4" : "gather_1";
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), kernel, node);
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), kernel, node);
     size_t n = node_bytes(node) / piece;
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -296,7 +298,7 @@ static bool add_gather(builder *b, gn_node *node) {
 
 // out, labels, classes, n
 static bool add_one_hot(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), "one_hot", node);
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), "one_hot", node);
     size_t n = gn_shape_count(node->shape);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -306,7 +308,7 @@ static bool add_one_hot(builder *b, gn_node *node) {
 
 // out, order, step, batches, n
 static bool add_batch_rows(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), "batch_rows", node);
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), "batch_rows", node);
     size_t n = gn_shape_count(node->shape), rows = gn_shape_count(node->input[0]->shape);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -316,7 +318,7 @@ static bool add_batch_rows(builder *b, gn_node *node) {
 
 // out, in, n
 static bool add_resize(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->image, "image.cl"), "resize", node);
+    launch *l = add_kernel(b, file_program(b, &b->program->image, "image.cl", NULL), "resize", node);
     size_t n = gn_shape_count(node->shape);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -325,7 +327,7 @@ static bool add_resize(builder *b, gn_node *node) {
 
 // log, step, value, column, rows, columns
 static bool add_record(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl"), "record", node);
+    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), "record", node);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
            set_tensor(b, l, &i, node->input[1]) && set_number(l, &i, (cl_uint)node->integer[0]) &&
@@ -333,19 +335,40 @@ static bool add_record(builder *b, gn_node *node) {
            set_number(l, &i, (cl_uint)node->shape.size[1]) && set_range(b, l, 1, 1);
 }
 
+enum { LEAST_EXACT_GROUP = 8 }; // work-items of a group that fill a vector
+
+// The largest divisor of a number that is at most `most`.
+static size_t divisor(size_t number, size_t most) {
+    while (number % most != 0)
+        most--;
+    return most;
+}
+
+// A 1-D range of exactly `items` work-items.
+static bool set_exact_range(builder *b, launch *l, size_t items, size_t group) {
+    if (!limit_group(b, l, &group))
+        return false;
+    l->dims = 1;
+    l->local[0] = divisor(items, group);
+    l->global[0] = items;
+    return true;
+}
+
 // out, step, seed_low, seed_high, stream, first, n, and the bound
 static bool add_random(builder *b, gn_node *node) {
-    launch *l =
-        add_kernel(b, file_program(b, &b->program->random, "random.cl"), op_table[node->op].name, node);
+    size_t n = gn_shape_count(node->shape), first = (size_t)node->integer[0], group = group_size(b);
+    bool whole = b->device->class == CLASS_CPU && first % 4 == 0 && n % 4 == 0 &&
+                 divisor(n / 4, group) >= LEAST_EXACT_GROUP;
+    cl_program code = file_program(b, &b->program->random[whole], "random.cl", whole ? "-DWHOLE" : NULL);
+    launch *l = add_kernel(b, code, op_table[node->op].name, node);
     uint64_t seed = gn_state_seed(node->graph->state);
-    size_t n = gn_shape_count(node->shape), first = (size_t)node->integer[0];
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
            set_number(l, &i, (cl_uint)seed) && set_number(l, &i, (cl_uint)(seed >> 32)) &&
            set_number(l, &i, random_stream(node->stream)) && set_number(l, &i, (cl_uint)first) &&
            set_number(l, &i, (cl_uint)n) &&
            (node->op != OP_RANDOM_BELOW || set_number(l, &i, (cl_uint)node->integer[1])) &&
-           set_range(b, l, (first % 4 + n + 3) / 4, group_size(b));
+           (whole ? set_exact_range(b, l, n / 4, group) : set_range(b, l, (first % 4 + n + 3) / 4, group));
 }
 
 static bool add_launch(builder *b, int s) {
@@ -582,8 +605,9 @@ void gn_program_free(gn_program *program) {
     for (int i = 0; i < program->chunk_count; i++)
         if (program->chunks[i])
             clReleaseMemObject(program->chunks[i]);
-    cl_program programs[] = {program->fused, program->moves, program->image, program->random};
-    for (int i = 0; i < 4; i++)
+    cl_program programs[] = {program->fused, program->moves, program->image, program->random[0],
+                             program->random[1]};
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
         if (programs[i])
             clReleaseProgram(programs[i]);
     free(program->launches);
