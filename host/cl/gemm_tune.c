@@ -10,6 +10,7 @@
 #include "cl/memory.h"
 #include "cl/profile.h"
 #include "error.h"
+#include "numbers.h"
 
 #include <math.h>
 #include <string.h>
@@ -117,11 +118,6 @@ static bool time_way(tuner *t, int way, double *seconds) {
     return done;
 }
 
-static int compare_numbers(const void *a, const void *b) {
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 // Every other round goes backwards: whoever comes behind a slow one has its turn before it as well.
 static bool measure(tuner *t, int rounds, gemm_tuning *out) {
     t->seconds = gn_calloc((size_t)t->ways.count * (size_t)rounds, sizeof(double));
@@ -141,11 +137,6 @@ static bool measure(tuner *t, int rounds, gemm_tuning *out) {
         }
     }
     return true;
-}
-
-static double median(double *numbers, int count) {
-    qsort(numbers, (size_t)count, sizeof *numbers, compare_numbers);
-    return numbers[count / 2];
 }
 
 // Ways are compared within a round: what else the machine does then slows them alike.

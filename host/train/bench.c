@@ -11,6 +11,7 @@
 #include "cl/gemm.h"
 #include "cl/program.h"
 #include "data/synthetic.h"
+#include "numbers.h"
 #include "train/session.h"
 
 #include <math.h>
@@ -79,14 +80,9 @@ static void add_sample(samples *s, double value) {
     s->values[s->count++] = value;
 }
 
-static int compare_numbers(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 // Sorts the samples.
 static spread spread_of(samples *s) {
-    qsort(s->values, (size_t)s->count, sizeof *s->values, compare_numbers);
+    sort_numbers(s->values, s->count);
     int last = s->count - 1;
     return (spread){s->values[last / 4], s->values[last / 2], s->values[last - last / 4]};
 }

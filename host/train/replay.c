@@ -3,6 +3,7 @@
 // The trace's images become the data set, in the order recorded; its weights the initial state; its noise
 // and labels the draws of each step. Files keep PyTorch's layouts.
 #include "error.h"
+#include "numbers.h"
 #include "train/session.h"
 #include "train/tensors.h"
 #include "train/train.h"
@@ -167,7 +168,18 @@ static void add_row(replay_run *r, const char *name, double distance, double tor
     result->rows = gn_realloc(result->rows, (size_t)(result->count + 1) * sizeof *result->rows);
     double ratio = fmax(distance, floor) / fmax(torch32, floor);
     result->rows[result->count++] = (replay_row){gn_strdup(name), distance, torch32, ratio};
-    result->worst = fmax(result->worst, ratio);
+    if (result->count == 1 || ratio > result->worst) {
+        result->worst = ratio;
+        result->worst_name = result->rows[result->count - 1].name;
+    }
+}
+
+static void find_median(replay_result *result) {
+    double *ratios = gn_calloc((size_t)result->count, sizeof *ratios);
+    for (int i = 0; i < result->count; i++)
+        ratios[i] = result->rows[i].ratio;
+    result->median = median(ratios, result->count);
+    free(ratios);
 }
 
 static bool compare_losses(replay_run *r) {
@@ -294,6 +306,7 @@ bool replay(const char *trace, const char *save, const char *device, const gn_de
     bool done = prepare(&r, device, device_options) && train_steps(&r) && compare_losses(&r) &&
                 compare_state(&r) && compare_samples(&r);
     if (done) {
+        find_median(result);
         result->model = gn_strdup(r.session.model->name);
         result->steps = r.steps;
         result->batch = r.batch;

@@ -56,7 +56,9 @@ typedef struct {
     int steps, batch;
     replay_row *rows;
     int count;
-    double worst; // the largest ratio; not a number counts as infinite
+    double worst;           // the largest ratio; not a number counts as infinite
+    const char *worst_name; // whose it is; a row's
+    double median;          // of the ratios
 } replay_result;
 
 // Repeats the run of a trace on a device and compares; writes what it computed to `save` unless that is NULL.
