@@ -302,15 +302,18 @@ NOT_INLINED static void tile_of_b(int i, int j, int m, int n, int k, int from, i
     store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
 }
 
-NOT_INLINED static void tile_of_panel(int i, int j, int m, int n, int k, int from, int depth,
-                                      global const float *a, int row_step, int l_step,
-                                      local const float *panel, global float *c PARAMETERS) {
-    int rows[MR];
-    VECTOR acc[MR][NV];
-    find_rows(rows, i, m, row_step);
-    clear_tile(acc);
-    add_steps_of_panel(acc, a + from * l_step, rows, l_step, panel, NR, depth);
-    store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
+// DEPTH steps, or less, of the tiles in rows top .. bottom. One call for all of them: one for each took 3% longer.
+NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n, int k, int from, int depth,
+                                       global const float *a, int row_step, int l_step,
+                                       local const float *panel, global float *c PARAMETERS) {
+    for (int i = top; i < bottom; i += MR) {
+        int rows[MR];
+        VECTOR acc[MR][NV];
+        find_rows(rows, i, m, row_step);
+        clear_tile(acc);
+        add_steps_of_panel(acc, a + from * l_step, rows, l_step, panel, NR, depth);
+        store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
+    }
 }
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -340,8 +343,8 @@ static int share(int dimension, int item, int count) {
             int depth = min(DEPTH, k - from);                                                                \
             for (int j = left; j < right; j += NR) {                                                         \
                 pack;                                                                                        \
-                for (int i = top; i < bottom; i += MR)                                                       \
-                    tile_of_panel(i, j, m, n, k, from, depth, a, row_step, l_step, panel, c ARGUMENTS);      \
+                tiles_of_panel(top, bottom, j, m, n, k, from, depth, a, row_step, l_step, panel,             \
+                               c ARGUMENTS);                                                                 \
             }                                                                                                \
         }                                                                                                    \
     }
