@@ -398,7 +398,7 @@ static bool prepare_for_gpu(gemm_call *call) {
 // large, an item makes several, for which A is fetched once; then there are few items, as many for each
 // thread.
 static void share_out(int units, gemm_shape s, size_t rows, size_t columns, size_t global[2]) {
-    size_t down = tiles(s.m, COLUMN_ROWS), items = (size_t)(LARGE_ITEMS_PER_UNIT * units);
+    size_t down = tiles(s.m, COLUMN_ROWS), items = LARGE_ITEMS_PER_UNIT * (size_t)units;
     if (!is_large(s)) {
         down = most(down, tiles(ITEMS_PER_UNIT * units, (int)columns));
     } else if (down >= items) {
