@@ -39,7 +39,11 @@
 // GANC_GPU: a work-group of SIDE x SIDE computes a tile of TILE x TILE, TILE = SIDE * WPT; NDRange (columns,
 //   rows) of whole tiles, in work-items. It walks along l in steps of TK: all work-items copy the two panels
 //   to local memory, zeros where the matrices end, then each adds to its WPT x WPT elements, which lie SIDE
-//   apart, so that neighbours read neighbouring words and store neighbouring columns.
+//   apart, so that neighbours read neighbouring words and store neighbouring columns. Meanwhile the next two
+//   panels are on their way to registers.
+//   gemm_sliced_*, with SLICED, for a C of few tiles: a third dimension of groups, each of which sums up
+//     `length` steps of l, a multiple of TK, into partial[slice][i][j]. gemm_fold, with FOLDING, adds these up
+//     in order and finishes; a work-item an element.
 //
 // Every element of C is stored by FINISH(i, j, value), once, when its sum is complete; value is a vector of
 // the columns j .. j+VW where GANC_CPU finds as many. An epilogue (host/cl/codegen.c) gives it another meaning:
@@ -55,6 +59,7 @@
 // The tiles are arrays, and become registers only where their loops are unrolled in full.
 #define UNROLL      _Pragma("unroll")
 #define UNROLL_BY_2 _Pragma("unroll 2")
+#define UNROLL_BY_8 _Pragma("unroll 8")
 #define ROLLED      _Pragma("unroll 1")
 
 // PoCL makes three copies of a kernel, with all that is inlined in it: large functions say that they are not.
@@ -490,6 +495,22 @@ gemm_dot(int m, int n, int k, global const float *restrict a, global const float
     }
 }
 
+#elif defined(FOLDING) // GANC_GPU
+
+#define STORE(value, at, to) *(to) = (value)
+
+kernel void gemm_fold(int m, int n, int slices, global const float *restrict partial,
+                      global float *c PARAMETERS) {
+    int e = (int)get_global_id(0), elements = m * n;
+    if (e >= elements)
+        return;
+    float sum = 0.0f;
+    UNROLL_BY_8
+    for (int s = 0; s < slices; s++)
+        sum += partial[s * elements + e];
+    FINISH(e / n, e % n, sum);
+}
+
 #else // GANC_GPU
 
 #ifndef SIDE // of the square work-group
@@ -498,25 +519,37 @@ gemm_dot(int m, int n, int k, global const float *restrict a, global const float
 #ifndef WPT // elements of C per work-item, along each side
 #define WPT 4
 #endif
-#ifndef TK // depth of the panels in local memory
+#ifndef TK // depth of the panels in local memory; a multiple of SIDE
 #define TK 16
 #endif
 #define TILE  (SIDE * WPT)
+#define SHARE (TILE * TK / (SIDE * SIDE)) // elements of a panel that a work-item copies
 #define STORE(value, at, to) *(to) = (value)
 #define PITCH (TILE + 1) // an odd pitch: a column of a panel spreads over the banks of local memory
 
-// Copies a panel: panel[l - l0][r - r0] of the operand's rows r (A's i, B's j). `along_l` says which index is
-// contiguous in memory, and so which one neighbouring work-items share out.
-static void load_panel(local float *panel, global const float *x, int along_l, int rows, int k,
-                       int r0, int l0) {
-    for (int e = (int)(get_local_id(1) * SIDE + get_local_id(0)); e < TILE * TK; e += SIDE * SIDE) {
-        int dl = along_l ? e % TK : e / TILE;
-        int dr = along_l ? e / TK : e % TILE;
-        int l = l0 + dl, r = r0 + dr;
-        float value = 0.0f;
-        if (l < k && r < rows)
-            value = x[along_l ? r * k + l : l * rows + r];
-        panel[dl * PITCH + dr] = value;
+// Where the work-item's element number p of a panel lies: dl along l, dr along the operand's rows (A's i, B's
+// j). `along_l` says which of the two is contiguous in memory, and so which one neighbouring work-items share
+// out.
+static int2 place_in_panel(int p, int along_l) {
+    int e = p * SIDE * SIDE + (int)(get_local_id(1) * SIDE + get_local_id(0));
+    return along_l ? (int2)(e % TK, e / TK) : (int2)(e / TILE, e % TILE);
+}
+
+// Loads the work-item's share of a panel whose first element is (l0, r0), zeros where the matrix ends.
+static void fetch(float share[SHARE], global const float *x, int along_l, int rows, int k, int r0, int l0) {
+    UNROLL
+    for (int p = 0; p < SHARE; p++) {
+        int2 d = place_in_panel(p, along_l);
+        int l = l0 + d.x, r = r0 + d.y;
+        share[p] = l < k && r < rows ? x[along_l ? r * k + l : l * rows + r] : 0.0f;
+    }
+}
+
+static void put(local float *panel, const float share[SHARE], int along_l) {
+    UNROLL
+    for (int p = 0; p < SHARE; p++) {
+        int2 d = place_in_panel(p, along_l);
+        panel[d.x * PITCH + d.y] = share[p];
     }
 }
 
@@ -529,33 +562,44 @@ static void clear_tile(float acc[WPT][WPT]) {
     }
 }
 
-static void group_tile(int m, int n, int k, global const float *a, int transpose_a, global const float *b,
-                       int transpose_b, global float *c, local float *panel_a,
-                       local float *panel_b PARAMETERS) {
+static void add_panels(float acc[WPT][WPT], local const float *panel_a, local const float *panel_b) {
     int x = (int)get_local_id(0), y = (int)get_local_id(1);
-    int i0 = (int)get_group_id(1) * TILE, j0 = (int)get_group_id(0) * TILE;
+    UNROLL
+    for (int l = 0; l < TK; l++) {
+        float row[WPT];
+        UNROLL
+        for (int q = 0; q < WPT; q++)
+            row[q] = panel_b[l * PITCH + x + q * SIDE];
+        UNROLL
+        for (int r = 0; r < WPT; r++) {
+            float value = panel_a[l * PITCH + y + r * SIDE];
+            UNROLL
+            for (int q = 0; q < WPT; q++)
+                acc[r][q] = fma(value, row[q], acc[r][q]);
+        }
+    }
+}
 
-    float sum[WPT][WPT], acc[WPT][WPT];
+// The group's tile summed up over l from `from` to `to`. While one pair of panels is used, the next is loaded.
+static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, int to, global const float *a,
+                   int transpose_a, global const float *b, int transpose_b, local float *panel_a,
+                   local float *panel_b) {
+    int i0 = (int)get_group_id(1) * TILE, j0 = (int)get_group_id(0) * TILE;
+    float acc[WPT][WPT], next_a[SHARE], next_b[SHARE];
+    fetch(next_a, a, !transpose_a, m, k, i0, from);
+    fetch(next_b, b, transpose_b, n, k, j0, from);
     clear_tile(sum);
-    for (int from = 0; from < k; from += DEPTH) {
+    for (int block = from; block < to; block += DEPTH) {
         clear_tile(acc);
-        for (int l0 = from; l0 < min(from + DEPTH, k); l0 += TK) {
-            load_panel(panel_a, a, !transpose_a, m, k, i0, l0);
-            load_panel(panel_b, b, transpose_b, n, k, j0, l0);
+        for (int l0 = block; l0 < min(block + DEPTH, to); l0 += TK) {
+            put(panel_a, next_a, !transpose_a);
+            put(panel_b, next_b, transpose_b);
             barrier(CLK_LOCAL_MEM_FENCE);
-            for (int l = 0; l < TK; l++) {
-                float row[WPT];
-                UNROLL
-                for (int q = 0; q < WPT; q++)
-                    row[q] = panel_b[l * PITCH + x + q * SIDE];
-                UNROLL
-                for (int r = 0; r < WPT; r++) {
-                    float value = panel_a[l * PITCH + y + r * SIDE];
-                    UNROLL
-                    for (int q = 0; q < WPT; q++)
-                        acc[r][q] = fma(value, row[q], acc[r][q]);
-                }
+            if (l0 + TK < to) {
+                fetch(next_a, a, !transpose_a, m, k, i0, l0 + TK);
+                fetch(next_b, b, transpose_b, n, k, j0, l0 + TK);
             }
+            add_panels(acc, panel_a, panel_b);
             barrier(CLK_LOCAL_MEM_FENCE);
         }
         UNROLL
@@ -565,29 +609,47 @@ static void group_tile(int m, int n, int k, global const float *a, int transpose
                 sum[r][q] += acc[r][q];
         }
     }
-
-    UNROLL
-    for (int r = 0; r < WPT; r++) {
-        UNROLL
-        for (int q = 0; q < WPT; q++) {
-            int i = i0 + y + r * SIDE, j = j0 + x + q * SIDE;
-            if (i < m && j < n)
-                FINISH(i, j, sum[r][q]);
-        }
-    }
 }
 
-#define GROUP_KERNEL(name, transpose_a, transpose_b)                                                         \
-    kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void name(                                   \
+// FOR_TILE(statement): for each element (i, j) of the work-item's that lies inside C, whose sum is sum[r][q].
+#define FOR_TILE(statement)                                                                                  \
+    UNROLL                                                                                                   \
+    for (int r = 0; r < WPT; r++) {                                                                          \
+        UNROLL                                                                                               \
+        for (int q = 0; q < WPT; q++) {                                                                      \
+            int i = (int)get_group_id(1) * TILE + (int)get_local_id(1) + r * SIDE;                           \
+            int j = (int)get_group_id(0) * TILE + (int)get_local_id(0) + q * SIDE;                           \
+            if (i < m && j < n)                                                                              \
+                statement;                                                                                   \
+        }                                                                                                    \
+    }
+
+#ifdef SLICED
+#define PRODUCT(letters, transpose_a, transpose_b)                                                           \
+    kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_sliced_##letters(                  \
+        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
+        global float *restrict partial, int length) {                                                        \
+        local float panel_a[TK * PITCH], panel_b[TK * PITCH];                                                \
+        float sum[WPT][WPT];                                                                                 \
+        int slice = (int)get_group_id(2), from = slice * length;                                             \
+        add_up(sum, m, n, k, from, min(from + length, k), a, transpose_a, b, transpose_b, panel_a, panel_b); \
+        FOR_TILE(partial[(slice * m + i) * n + j] = sum[r][q])                                               \
+    }
+#else
+#define PRODUCT(letters, transpose_a, transpose_b)                                                           \
+    kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_##letters(                         \
         int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
         global float *c PARAMETERS) {                                                                        \
         local float panel_a[TK * PITCH], panel_b[TK * PITCH];                                                \
-        group_tile(m, n, k, a, transpose_a, b, transpose_b, c, panel_a, panel_b ARGUMENTS);                  \
+        float sum[WPT][WPT];                                                                                 \
+        add_up(sum, m, n, k, 0, k, a, transpose_a, b, transpose_b, panel_a, panel_b);                        \
+        FOR_TILE(FINISH(i, j, sum[r][q]))                                                                    \
     }
+#endif
 
-GROUP_KERNEL(gemm_nn, 0, 0)
-GROUP_KERNEL(gemm_nt, 0, 1)
-GROUP_KERNEL(gemm_tn, 1, 0)
-GROUP_KERNEL(gemm_tt, 1, 1)
+PRODUCT(nn, 0, 0)
+PRODUCT(nt, 0, 1)
+PRODUCT(tn, 1, 0)
+PRODUCT(tt, 1, 1)
 
 #endif

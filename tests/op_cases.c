@@ -382,7 +382,7 @@ static gn_node *matmul(gn_graph *graph, int m, int k, int n, bool transpose_a, b
         return matmul(graph, n, n / 2 + 1, n + 3, transpose_a, transpose_b);                                 \
     }                                                                                                        \
     static gn_node *matmul_deep_##suffix(gn_graph *graph, int n) {                                           \
-        return matmul(graph, 3, 4 * n, 2, transpose_a, transpose_b);                                         \
+        return matmul(graph, 3, 16 * n + 1, 2, transpose_a, transpose_b);                                    \
     }                                                                                                        \
     static gn_node *matmul_thin_##suffix(gn_graph *graph, int n) {                                           \
         return matmul(graph, n, 20, 1, transpose_a, transpose_b);                                            \

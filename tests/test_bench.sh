@@ -32,6 +32,8 @@ all_kernels() { # all_kernels CLASS
         file=${file##*/}
         [[ $file == peak.cl ]] || kernels_of "$file" "$macro" -D__OPENCL_VERSION__=120
     done
+    kernels_of gemm.cl "$macro" -DSLICED # other parts of the file, for class gpu
+    kernels_of gemm.cl "$macro" -DFOLDING
     kernels_of conv.cl "$macro" -DNAME=col2im # the template's other half
 }
 

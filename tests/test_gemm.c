@@ -135,6 +135,7 @@ START_TEST(products_match_double) {
         {false, false, 64, 1, 256},    {true, false, 256, 1, 64},   {true, false, 70, 33, 1300},
         {true, true, 35, 66, 700},     {false, true, 600, 40, 20},  {false, true, 600, 3, 20},
         {false, false, 20, 1024, 300}, {false, false, 7, 40, 4100}, {false, true, 40, 1930, 150},
+        {true, true, 5, 33, 2050},     {false, true, 1, 31, 1100},  {true, false, 64, 16, 3000},
     };
     const configuration *tested = &configurations[_i];
     gn_device *device = open_device(&tested->options);
@@ -211,12 +212,14 @@ START_TEST(a_long_sum_keeps_its_digits) {
 END_TEST
 
 // Sizes that cut every tile, one block of a sum and some; a way is right if it gives the first one's bits.
-// The last ones are for the CPU class: a large A, of few rows and of many.
+// GPUs slice one sum for a C of one small tile and of two. The last ones are for the CPU class: a large A, of
+// few rows and of many.
 START_TEST(all_ways_give_the_same_bits) {
     static const gemm_shape shapes[] = {
-        {false, false, 31, 177, 300}, {false, true, 29, 175, 300},  {true, false, 30, 176, 300},
-        {true, true, 65, 97, 130},    {false, false, 13, 17, 9},    {true, false, 50, 1, 70},
-        {false, true, 130, 900, 140}, {true, false, 300, 97, 7000}, {false, true, 1100, 97, 1910},
+        {false, false, 31, 177, 300}, {false, true, 29, 175, 300},   {true, false, 30, 176, 300},
+        {true, true, 65, 97, 130},    {false, false, 13, 17, 9},     {true, false, 50, 1, 70},
+        {false, true, 130, 900, 140}, {true, false, 9, 40, 5000},    {false, true, 40, 17, 1030},
+        {true, false, 300, 97, 7000}, {false, true, 1100, 97, 1910},
     };
     gn_device *device = open_device(&configurations[_i].options);
     size_t count = sizeof shapes / sizeof *shapes - (_i == 0 ? 0 : 2);

@@ -48,6 +48,9 @@ gemm_call *gemm_call_new(gemm *gemm, gemm_shape shape, cl_mem a, cl_mem b, cl_me
 void gemm_call_free(gemm_call *call);
 bool gemm_call_enqueue(gemm_call *call, const launch_order *order); // NULL: in the in-order queue
 
+// In how many slices a call's sums are made, by one kernel, which a second one adds up; 1: by one.
+int gemm_call_slices(const gemm_call *call);
+
 // May calls be enqueued with an order?
 bool gemm_takes_order(const gemm *gemm);
 

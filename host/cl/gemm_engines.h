@@ -49,6 +49,7 @@ struct gemm_call {
     int way; // its id
     cl_mem a, b, c;
     const gemm_epilogue *epilogue; // while the call is made
+    int slices;                    // 1, unless prepare() says otherwise
     void *prepared;                // the engine's own
 };
 

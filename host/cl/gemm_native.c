@@ -8,6 +8,7 @@
 // What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
+#include "cl/memory.h"
 #include "cl/profile.h"
 #include "error.h"
 
@@ -28,17 +29,27 @@ enum { TILE_WIDE, TILE_TALL, TILE_FEW_COLUMNS, TILE_ONE_VECTOR };
 // The kernels of the CPU class; a way's id is kernel * TILES + tile.
 typedef enum { IN_PLACE, COLUMN, ACROSS, DOT } cpu_kernel;
 
-// For GPUs the id is an index here: elements of C for each work-item along both sides.
-enum { GPU_TILES = 3, GPU_TILE = 0 };
-static const int gpu_tiles[GPU_TILES] = {4, 2, 8};
+// A tile of the GPU kernels, WPT and TK of gemm.cl.
+typedef struct {
+    int side, depth;
+} gpu_tile;
+
+// For GPUs an id is an index here, and GPU_TILES more where the sums are sliced. With the first one a device
+// must get along.
+enum { GPU_TILES = 4, GPU_TILE = 0, GPU_SMALL_TILE = 1 };
+static const gpu_tile gpu_tiles[GPU_TILES] = {{4, 16}, {2, 32}, {8, 16}, {1, 32}};
 
 enum {
     DOT_ROWS = 4, // the tile of gemm_dot
     DOT_COLUMNS = 3,
     SUM_DEPTH = 128, // DEPTH
     GPU_SIDE = 16,   // of a work-group; halved until the device takes it with GPU_TILE
-    GPU_DEPTH = 16
+    FOLD_GROUP = 256
 };
+
+// Of products in slices: the groups for each compute unit that are wanted; the fewest terms of a slice, and
+// of a sum that is worth the second launch; what a slice's terms are a multiple of, as of each tile's TK.
+enum { GROUPS_PER_UNIT = 4, LEAST_SLICE = 128, LEAST_SLICED = 1024, SLICE_STEP = 32 };
 
 // Of the kernels that make columns of tiles: rows of A that stay in the cache, DEPTH columns of them, while
 // panels of B are used; work-items for each thread, enough that all end together, and where A is large.
@@ -55,10 +66,12 @@ enum { COLLIDING = 512, LONG_COLUMN = 4096 };
 // Elements of A from which on it leaves the caches while a column of C is made, and is fetched anew for each.
 enum { LARGE = 1 << 21 };
 
-// gemm.cl with an epilogue.
+// gemm.cl with an epilogue. CLASS_CPU: a program for each tile. CLASS_GPU: one for each way, and a last one
+// that folds slices.
+enum { GPU_FOLD = 2 * GPU_TILES, PROGRAMS };
 typedef struct variant {
-    char *epilogue;             // "" for none
-    cl_program programs[TILES]; // by tile, NULL where not wanted yet
+    char *epilogue;                // "" for none
+    cl_program programs[PROGRAMS]; // NULL where not wanted yet
     struct variant *next;
 } variant;
 
@@ -68,17 +81,24 @@ typedef struct {
     variant *variants;
     // CLASS_CPU:
     const cpu_tile *tiles;
-    int vector;    // elements
-    cl_uint units; // compute units
+    int vector; // elements
     // CLASS_GPU:
     int side;
+    cl_mem partial; // of slices, for all calls: the queue runs them one by one
+    // Both:
+    cl_uint units; // compute units
 } native;
 
-// What a call keeps between its enqueues.
 typedef struct {
     cl_kernel kernel;
-    size_t global[2], local[2];
+    size_t global[3], local[3];
 } launch;
+
+// What a call keeps between its enqueues: one kernel, or for slices two.
+typedef struct {
+    launch launches[2];
+    int count;
+} prepared_call;
 
 static bool check(cl_int status, const char *call) {
     return status == CL_SUCCESS || gn_fail("%s: %s", call, cl_error_name(status));
@@ -110,17 +130,26 @@ static int span(const native *state, int tile) {
     return row * (SUM_DEPTH + SPAN + rows) <= state->device->local_memory ? SPAN : 0;
 }
 
-// The program of an epilogue ("" for none) and a tile; NULL on failure.
-static cl_program build(native *state, const char *epilogue, int tile) {
-    cl_program *program = &find_variant(state, epilogue)->programs[tile];
+static char *cpu_options(const native *state, int tile) {
+    return gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d", state->vector,
+                     state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS, DOT_COLUMNS, SUM_DEPTH,
+                     span(state, tile));
+}
+
+static char *gpu_options(const native *state, int way) {
+    gpu_tile tile = gpu_tiles[way % GPU_TILES];
+    return way == GPU_FOLD ? gn_strdup("-DFOLDING")
+                           : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d -DDEPTH=%d%s", state->side, tile.side,
+                                       tile.depth, SUM_DEPTH, way < GPU_TILES ? "" : " -DSLICED");
+}
+
+// The program number `which` of an epilogue ("" for none); NULL on failure.
+static cl_program build(native *state, const char *epilogue, int which) {
+    cl_program *program = &find_variant(state, epilogue)->programs[which];
     if (*program) {
         return *program;
     }
-    char *options = state->device->class == CLASS_CPU
-                        ? gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d",
-                                    state->vector, state->tiles[tile].rows, state->tiles[tile].vectors,
-                                    DOT_ROWS, DOT_COLUMNS, SUM_DEPTH, span(state, tile))
-                        : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d", state->side, gpu_tiles[tile], GPU_DEPTH);
+    char *options = state->device->class == CLASS_CPU ? cpu_options(state, which) : gpu_options(state, which);
     char *source = gn_format("%s%s", epilogue, state->source);
     *program =
         kernels_build(state->device, *epilogue ? "gemm.cl with an epilogue" : "gemm.cl", source, options);
@@ -132,20 +161,24 @@ static cl_program build(native *state, const char *epilogue, int tile) {
 static bool prepare_cpu(native *state) {
     cl_uint width = 0;
     clGetDeviceInfo(state->device->info.id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
-    clGetDeviceInfo(state->device->info.id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof state->units, &state->units,
-                    NULL);
     state->vector = width >= 16 ? 16 : width >= 8 ? 8 : 4;
     state->tiles = state->vector == 16 ? wide_tiles : narrow_tiles;
     return build(state, "", TILE_WIDE) != NULL;
 }
 
-static const char *const group_kernels[2][2] = {{"gemm_nn", "gemm_nt"}, {"gemm_tn", "gemm_tt"}};
+static const char *gpu_kernel_name(int way, bool transpose_a, bool transpose_b) {
+    static const char *const names[2][2][2] = {
+        {{"gemm_nn", "gemm_nt"}, {"gemm_tn", "gemm_tt"}},
+        {{"gemm_sliced_nn", "gemm_sliced_nt"}, {"gemm_sliced_tn", "gemm_sliced_tt"}}};
+    return names[way >= GPU_TILES][transpose_a][transpose_b];
+}
 
-// The most work-items that a group of any kernel of the program may have; false where that cannot be asked.
-static bool group_limit(const native *state, cl_program program, size_t *limit) {
+// The most work-items that a group of any kernel of a way's program may have; false where that cannot be
+// asked.
+static bool group_limit(const native *state, cl_program program, int way, size_t *limit) {
     *limit = SIZE_MAX;
     for (int t = 0; t < 4; t++) {
-        const char *name = group_kernels[t / 2][t % 2];
+        const char *name = gpu_kernel_name(way, t / 2, t % 2);
         size_t own = 0;
         cl_int status;
         cl_kernel kernel = clCreateKernel(program, name, &status);
@@ -166,9 +199,9 @@ static void free_variants(native *state) {
     while (state->variants) {
         variant *first = state->variants;
         state->variants = first->next;
-        for (int t = 0; t < TILES; t++) {
-            if (first->programs[t]) {
-                clReleaseProgram(first->programs[t]);
+        for (int i = 0; i < PROGRAMS; i++) {
+            if (first->programs[i]) {
+                clReleaseProgram(first->programs[i]);
             }
         }
         free(first->epilogue);
@@ -176,21 +209,26 @@ static void free_variants(native *state) {
     }
 }
 
-static size_t local_bytes(int side, int tile) {
-    return 2 * sizeof(cl_float) * GPU_DEPTH * (size_t)(side * gpu_tiles[tile] + 1);
+// Rows and columns of a way's tile.
+static int gpu_side(const native *state, int way) {
+    return state->side * gpu_tiles[way % GPU_TILES].side;
+}
+
+static size_t local_bytes(const native *state, int tile) {
+    return 2 * sizeof(cl_float) * (size_t)gpu_tiles[tile].depth * (size_t)(gpu_side(state, tile) + 1);
 }
 
 // What a kernel needs of registers shows only when it is built: smaller groups are tried until one fits.
-static bool prepare_gpu(native *state) {
+static bool find_side(native *state) {
     const gn_device *device = state->device;
     for (int side = GPU_SIDE; side >= 1; side /= 2) {
         size_t group = (size_t)side * (size_t)side, limit;
-        if (group > device->max_group || local_bytes(side, GPU_TILE) > device->local_memory) {
+        state->side = side;
+        if (group > device->max_group || local_bytes(state, GPU_TILE) > device->local_memory) {
             continue;
         }
-        state->side = side;
         cl_program program = build(state, "", GPU_TILE);
-        if (!program || !group_limit(state, program, &limit)) {
+        if (!program || !group_limit(state, program, GPU_TILE, &limit)) {
             return false;
         }
         if (group <= limit) {
@@ -202,9 +240,24 @@ static bool prepare_gpu(native *state) {
                    device->info.name, device->max_group, device->local_memory);
 }
 
+// Room for what GROUPS_PER_UNIT groups a unit leave, see slice_length().
+static bool prepare_gpu(native *state) {
+    if (!find_side(state)) {
+        return false;
+    }
+    size_t side = (size_t)gpu_side(state, GPU_SMALL_TILE);
+    state->partial =
+        memory_buffer(state->device, sizeof(cl_float) * GROUPS_PER_UNIT * state->units * side * side,
+                      "the slices of matrix products", NULL);
+    return state->partial != NULL;
+}
+
 static void stop(void *state) {
     native *stopped = state;
     free_variants(stopped);
+    if (stopped->partial) {
+        clReleaseMemObject(stopped->partial);
+    }
     free(stopped->source);
     free(stopped);
 }
@@ -213,6 +266,7 @@ static void *start(gn_device *device, const char *source) {
     native *state = gn_calloc(1, sizeof *state);
     state->device = device;
     state->source = gn_strdup(source);
+    clGetDeviceInfo(device->info.id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof state->units, &state->units, NULL);
     if (!(device->class == CLASS_CPU ? prepare_cpu(state) : prepare_gpu(state))) {
         stop(state);
         return NULL;
@@ -230,6 +284,18 @@ static gemm_limits limits(const void *state) {
 }
 
 // ---- Ways --------------------------------------------------------------------------------------------
+
+static size_t tiles(int count, int tile) {
+    return ((size_t)count + (size_t)tile - 1) / (size_t)tile;
+}
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t most(size_t a, size_t b) {
+    return a > b ? a : b;
+}
 
 // The shape and the order of the operands for which a kernel is taken. A vector is its own transpose in
 // memory: take the kernel whose vectors run along the long side.
@@ -311,87 +377,160 @@ static void list_cpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
     }
 }
 
+// Terms of each slice but the last, which has what is left; k where the sums are not sliced. The bits depend
+// on it, so it goes by the shape and the device alone, and not by the tile.
+static int slice_length(const native *state, gemm_shape s) {
+    int side = gpu_side(state, GPU_SMALL_TILE);
+    size_t groups = tiles(s.m, side) * tiles(s.n, side),
+           slices = least(GROUPS_PER_UNIT * state->units / groups, (size_t)(s.k / LEAST_SLICE));
+    if (s.k < LEAST_SLICED || slices < 2) {
+        return s.k;
+    }
+    return (int)tiles((int)tiles(s.k, (int)slices), SLICE_STEP) * SLICE_STEP;
+}
+
+static void add_gpu_way(const native *state, gemm_ways *ways, int tile, gemm_shape s) {
+    int way = slice_length(state, s) < s.k ? tile + GPU_TILES : tile, side = gpu_side(state, tile);
+    if (tile == GPU_TILE || local_bytes(state, tile) <= state->device->local_memory) {
+        add_way(ways, way, gpu_kernel_name(way, s.transpose_a, s.transpose_b), side, side);
+    }
+}
+
+// The small tile unless the larger one, which needs less of memory, gives each unit a group.
+static void list_gpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
+    int large = gpu_side(state, GPU_TILE), small = gpu_side(state, GPU_SMALL_TILE);
+    if (s.m <= small || s.n <= small || tiles(s.m, large) * tiles(s.n, large) < state->units) {
+        add_gpu_way(state, ways, GPU_SMALL_TILE, s);
+    }
+    for (int t = 0; t < GPU_TILES; t++) {
+        add_gpu_way(state, ways, t, s);
+    }
+}
+
 static void list_ways(const void *state, gemm_shape s, gemm_ways *ways) {
     const native *started = state;
     ways->count = 0;
     if (started->device->class == CLASS_CPU) {
         list_cpu_ways(started, s, ways);
-        return;
-    }
-    for (int t = 0; t < GPU_TILES; t++) {
-        int side = started->side * gpu_tiles[t];
-        if (t == GPU_TILE || local_bytes(started->side, t) <= started->device->local_memory) {
-            add_way(ways, t, group_kernels[s.transpose_a][s.transpose_b], side, side);
-        }
+    } else {
+        list_gpu_ways(started, s, ways);
     }
 }
 
 // ---- Launches ----------------------------------------------------------------------------------------
 
-static size_t tiles(int count, int tile) {
-    return ((size_t)count + (size_t)tile - 1) / (size_t)tile;
-}
+typedef struct {
+    size_t size;
+    const void *value;
+} argument;
 
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t most(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
-// One kernel for op(A) op(B) into the call's C.
-static bool set_launch(gemm_call *call, int tile, const char *name, gemm_shape s, cl_mem a, cl_mem b) {
-    launch *l = call->prepared;
-    const gemm_epilogue *epilogue = call->epilogue;
-    cl_program program = build(call->products->state, epilogue ? epilogue->source : "", tile);
-    if (!program) {
-        return false;
+#define ARGUMENT(variable)                                                                                   \
+    (argument) {                                                                                             \
+        sizeof(variable), &(variable)                                                                        \
     }
+
+enum { MOST_ARGUMENTS = 7 }; // before an epilogue's; fewer end with size 0
+
+// Appends a launch of a program's kernel, with the epilogue's buffers behind its arguments where that is
+// given; NULL on failure.
+static launch *add_launch(gemm_call *call, cl_program program, const char *name,
+                          const argument arguments[MOST_ARGUMENTS], const gemm_epilogue *epilogue) {
+    prepared_call *prepared = call->prepared;
+    launch *l = &prepared->launches[prepared->count];
     cl_int status;
+    if (!program) {
+        return NULL;
+    }
     l->kernel = clCreateKernel(program, name, &status);
     if (status != CL_SUCCESS) {
-        return gn_fail("clCreateKernel of %s: %s", name, cl_error_name(status));
+        gn_fail("clCreateKernel of %s: %s", name, cl_error_name(status));
+        return NULL;
     }
-    const int sizes[] = {s.m, s.n, s.k};
-    const cl_mem buffers[] = {a, b, call->c};
-    for (cl_uint i = 0; i < 6 && status == CL_SUCCESS; i++) {
-        status = i < 3 ? clSetKernelArg(l->kernel, i, sizeof sizes[i], &sizes[i])
-                       : clSetKernelArg(l->kernel, i, sizeof buffers[i - 3], &buffers[i - 3]);
+    prepared->count++;
+    cl_uint count = 0;
+    while (count < MOST_ARGUMENTS && arguments[count].size && status == CL_SUCCESS) {
+        status = clSetKernelArg(l->kernel, count, arguments[count].size, arguments[count].value);
+        count++;
     }
-    for (cl_uint i = 0; epilogue && i < (cl_uint)epilogue->count && status == CL_SUCCESS; i++) {
-        status = clSetKernelArg(l->kernel, 6 + i, sizeof epilogue->buffers[i], &epilogue->buffers[i]);
+    for (int i = 0; epilogue && i < epilogue->count && status == CL_SUCCESS; i++) {
+        status = clSetKernelArg(l->kernel, count++, sizeof epilogue->buffers[i], &epilogue->buffers[i]);
     }
-    return check(status, "clSetKernelArg");
+    return check(status, "clSetKernelArg") ? l : NULL;
+}
+
+static const char *epilogue_source(const gemm_call *call) {
+    return call->epilogue ? call->epilogue->source : "";
 }
 
 // A large tile and an epilogue need registers too.
-static bool fits(native *state, const gemm_epilogue *epilogue, int tile) {
-    cl_program program = build(state, epilogue ? epilogue->source : "", tile);
+static bool fits(native *state, const char *epilogue, int way) {
+    cl_program program = build(state, epilogue, way);
     size_t group = (size_t)state->side * (size_t)state->side, limit;
-    return program && group_limit(state, program, &limit) &&
-           (group <= limit || gn_fail("with its epilogue it runs in work-groups of %zu, not of %zu; "
-                                      "GANC_OFF=epilogue does without",
-                                      limit, group));
+    return program && group_limit(state, program, way, &limit) &&
+           (group <= limit ||
+            gn_fail("it runs in work-groups of %zu, not of %zu%s", limit, group,
+                    *epilogue ? ", with its epilogue; GANC_OFF=epilogue does without" : ""));
 }
 
-// Where another tile has no room for an epilogue, the first one, whose bits are the same, is taken.
-static bool prepare_for_gpu(gemm_call *call) {
+// Where a tile has no room for an epilogue, the first one, whose bits are the same, is taken.
+static bool choose_program(gemm_call *call, const char *epilogue, int *way, cl_program *program) {
     native *state = call->products->state;
-    launch *l = call->prepared;
-    gemm_shape s = call->shape;
+    int least = call->way - call->way % GPU_TILES + GPU_TILE;
+    *way = call->way == least || fits(state, epilogue, call->way) ? call->way : least;
+    *program = fits(state, epilogue, *way) ? build(state, epilogue, *way) : NULL;
+    return *program != NULL;
+}
+
+static void set_tiles(const native *state, launch *l, int way, gemm_shape s, int slices) {
     size_t side = (size_t)state->side;
-    int tile = call->way;
-    if (call->epilogue && tile != GPU_TILE && !fits(state, call->epilogue, tile)) {
-        tile = GPU_TILE;
-    }
-    if ((call->epilogue || tile != GPU_TILE) && !fits(state, call->epilogue, tile)) {
+    l->local[0] = l->local[1] = side;
+    l->local[2] = 1;
+    l->global[0] = tiles(s.n, gpu_side(state, way)) * side;
+    l->global[1] = tiles(s.m, gpu_side(state, way)) * side;
+    l->global[2] = (size_t)slices;
+}
+
+// The second launch of a product in slices.
+static bool add_fold(gemm_call *call) {
+    native *state = call->products->state;
+    gemm_shape s = call->shape;
+    launch *l = add_launch(call, build(state, epilogue_source(call), GPU_FOLD), "gemm_fold",
+                           (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(call->slices),
+                                                      ARGUMENT(state->partial), ARGUMENT(call->c)},
+                           call->epilogue);
+    size_t allowed = 1;
+    if (!l || !check(clGetKernelWorkGroupInfo(l->kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
+                                              sizeof allowed, &allowed, NULL),
+                     "clGetKernelWorkGroupInfo of gemm_fold")) {
         return false;
     }
-    l->local[0] = l->local[1] = side;
-    l->global[0] = tiles(s.n, state->side * gpu_tiles[tile]) * side;
-    l->global[1] = tiles(s.m, state->side * gpu_tiles[tile]) * side;
-    return set_launch(call, tile, group_kernels[s.transpose_a][s.transpose_b], s, call->a, call->b);
+    size_t group = least(least(FOLD_GROUP, allowed), state->device->max_group);
+    *l = (launch){
+        .kernel = l->kernel, .global = {tiles(s.m * s.n, (int)group) * group, 1, 1}, .local = {group, 1, 1}};
+    return true;
+}
+
+static bool prepare_for_gpu(gemm_call *call) {
+    native *state = call->products->state;
+    gemm_shape s = call->shape;
+    bool sliced = call->way >= GPU_TILES;
+    int length = slice_length(state, s), way;
+    cl_program program;
+    call->slices = sliced ? (int)tiles(s.k, length) : 1;
+    if (!choose_program(call, sliced ? "" : epilogue_source(call), &way, &program)) {
+        return false;
+    }
+    launch *l = add_launch(call, program, gpu_kernel_name(way, s.transpose_a, s.transpose_b),
+                           (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k),
+                                                      ARGUMENT(call->a), ARGUMENT(call->b),
+                                                      sliced ? ARGUMENT(state->partial) : ARGUMENT(call->c),
+                                                      sliced ? ARGUMENT(length) : (argument){0}},
+                           sliced ? NULL : call->epilogue);
+    if (!l) {
+        return false;
+    }
+    set_tiles(state, l, way, s, call->slices);
+    return !sliced || add_fold(call);
 }
 
 // Work-items, down and across, of a kernel that makes columns of tiles. Most make one column. Where A is
@@ -415,46 +554,58 @@ static void share_out(int units, gemm_shape s, size_t rows, size_t columns, size
 }
 
 static bool prepare_for_cpu(gemm_call *call) {
-    const native *state = call->products->state;
-    launch *l = call->prepared;
+    native *state = call->products->state;
     bool swapped;
     gemm_shape s = for_cpu(call->shape, &swapped);
     cpu_kernel kernel = (cpu_kernel)(call->way / TILES);
     int tile = call->way % TILES;
     size_t rows = tiles(s.m, kernel == DOT ? DOT_ROWS : state->tiles[tile].rows),
            columns = tiles(s.n, kernel == DOT ? DOT_COLUMNS : width(state, tile));
-    l->local[0] = l->local[1] = 1;
-    l->global[0] = rows;
-    l->global[1] = columns;
+    cl_mem a = swapped ? call->b : call->a, b = swapped ? call->a : call->b;
+    launch *l = add_launch(call, build(state, epilogue_source(call), tile), cpu_kernel_name(kernel, s),
+                           (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k),
+                                                      ARGUMENT(a), ARGUMENT(b), ARGUMENT(call->c)},
+                           call->epilogue);
+    if (!l) {
+        return false;
+    }
+    *l = (launch){.kernel = l->kernel, .global = {rows, columns, 1}, .local = {1, 1, 1}};
     if (kernel == COLUMN) {
         share_out((int)state->units, s, rows, columns, l->global);
     } else if (kernel == ACROSS) {
         l->global[0] = most(least(state->units, tiles(s.n, LEAST_SPAN)), tiles(s.n, SPAN));
         l->global[1] = tiles(s.m, width(state, tile));
     }
-    return set_launch(call, tile, cpu_kernel_name(kernel, s), s, swapped ? call->b : call->a,
-                      swapped ? call->a : call->b);
+    return true;
 }
 
 static bool prepare(gemm_call *call) {
     const native *state = call->products->state;
-    call->prepared = gn_calloc(1, sizeof(launch));
+    call->prepared = gn_calloc(1, sizeof(prepared_call));
     return state->device->class == CLASS_CPU ? prepare_for_cpu(call) : prepare_for_gpu(call);
 }
 
+// Slices are for the GPU class, whose launches go one by one.
 static bool enqueue(const gemm_call *call, const launch_order *order) {
     const native *state = call->products->state;
-    const launch *l = call->prepared;
-    return check(profile_kernel(state->device, l->kernel, 2, l->global, l->local, order),
-                 "clEnqueueNDRangeKernel of gemm.cl");
+    const prepared_call *prepared = call->prepared;
+    GN_ASSERT(!order || prepared->count == 1, "two launches of a product with one order");
+    for (int i = 0; i < prepared->count; i++) {
+        const launch *l = &prepared->launches[i];
+        if (!check(profile_kernel(state->device, l->kernel, 3, l->global, l->local, order),
+                   "clEnqueueNDRangeKernel of gemm.cl")) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void release(void *prepared) {
-    launch *l = prepared;
-    if (l && l->kernel) {
-        clReleaseKernel(l->kernel);
+    prepared_call *released = prepared;
+    for (int i = 0; released && i < released->count; i++) {
+        clReleaseKernel(released->launches[i].kernel);
     }
-    free(l);
+    free(released);
 }
 
 const gemm_engine gemm_native = {

@@ -132,7 +132,7 @@ static int add_time(profile *p, const char *kernel) {
         p->times = gn_realloc(p->times, (size_t)p->capacity * sizeof *p->times);
         p->events = gn_realloc(p->events, (size_t)p->capacity * sizeof *p->events);
     }
-    p->times[p->count] = (profile_time){.launch = p->launch};
+    p->times[p->count] = (profile_time){.launch = p->launch, .part = p->count - p->before};
     snprintf(p->times[p->count].kernel, PROFILE_NAME, "%s", kernel);
     p->events[p->count] = NULL;
     return p->count++;

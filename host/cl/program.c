@@ -18,8 +18,8 @@
 
 // One of three: a kernel, a matrix product, or a copy into a variable.
 typedef struct {
-    char *name; // of the kernel or the operation, with the shape: for messages
-    launch_work work;
+    char *name;          // of the kernel or the operation, with the shape: for messages
+    launch_work work[2]; // of its kernel; of a product in slices, which has two, of each
     cl_kernel kernel;
     cl_uint dims;
     size_t global[3], local[3];
@@ -425,13 +425,17 @@ static char *list_operations(const plan_step *step) {
     return list;
 }
 
-// "TN 784x512x64", and the operations of its epilogue: "NN 64x512x784, add, tanh".
-static char *shape_of_product(const plan_step *step) {
-    const gn_node *node = step->nodes[0];
-    char *epilogue = list_operations(step);
-    char *text = gn_format("%c%c %dx%dx%d%s%s", node->integer[0] ? 'T' : 'N', node->integer[1] ? 'T' : 'N',
-                           node->shape.size[0], node->shape.size[1],
-                           node->input[0]->shape.size[!node->integer[0]], epilogue[0] ? ", " : "", epilogue);
+// "TN 784x512x64"
+static char *shape_of_product(const gn_node *node) {
+    return gn_format("%c%c %dx%dx%d", node->integer[0] ? 'T' : 'N', node->integer[1] ? 'T' : 'N',
+                     node->shape.size[0], node->shape.size[1], node->input[0]->shape.size[!node->integer[0]]);
+}
+
+// With the operations of its epilogue: "NN 64x512x784, add, tanh".
+static char *shape_of_product_step(const plan_step *step) {
+    char *product = shape_of_product(step->nodes[0]), *epilogue = list_operations(step);
+    char *text = gn_format("%s%s%s", product, epilogue[0] ? ", " : "", epilogue);
+    free(product);
     free(epilogue);
     return text;
 }
@@ -441,7 +445,7 @@ static char *shape_of_step(const plan_step *step) {
     char from[SHAPE_TEXT] = "", to[SHAPE_TEXT];
     shape_text(last->shape, to);
     if (step->form == FORM_MATMUL)
-        return shape_of_product(step);
+        return shape_of_product_step(step);
     if (is_fused(step)) {
         char *operations = list_operations(step);
         char *text =
@@ -484,13 +488,30 @@ static launch_work work_of_step(const builder *b, const plan_step *step) {
     return work;
 }
 
+// Divides the work of a product in work[0]: its slices stay there, what adds them up and finishes goes to
+// work[1].
+static void divide_work(const plan_step *step, int slices, launch_work work[2]) {
+    const gn_node *node = step->nodes[0];
+    double operands = (double)node_bytes(node->input[0]) + (double)node_bytes(node->input[1]),
+           partial = slices * (double)node_bytes(node), product = op_table[OP_MATMUL].flops(node);
+    work[1] = (launch_work){.shape = work[0].shape,
+                            .flops = work[0].flops - product + partial / sizeof(float),
+                            .bytes = work[0].bytes - operands + partial};
+    char *shape = shape_of_product(node);
+    work[0] = (launch_work){
+        .shape = gn_format("%s in %d slices", shape, slices), .flops = product, .bytes = operands + partial};
+    free(shape);
+}
+
 // A step is one launch, and has its number.
 static bool add_step(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     launch *launches = b->program->launches, *l = &launches[s];
     if (!add_launch(b, s))
         return false;
-    l->work = work_of_step(b, step);
+    l->work[0] = work_of_step(b, step);
+    if (l->product && gemm_call_slices(l->product) > 1)
+        divide_work(step, gemm_call_slices(l->product), l->work);
     l->wait_count = step->wait_count;
     l->waits = gn_calloc((size_t)step->wait_count + 1, sizeof *l->waits);
     for (int i = 0; i < step->wait_count; i++) {
@@ -506,8 +527,8 @@ static bool add_commit(builder *b, gn_node *assignment) {
         return false;
     b->program->launches[b->program->count++] =
         (launch){.name = describe("copy", assignment),
-                 .work = {.shape = gn_format("%zu bytes", node_bytes(assignment)),
-                          .bytes = 2 * (double)node_bytes(assignment)},
+                 .work = {{.shape = gn_format("%zu bytes", node_bytes(assignment)),
+                           .bytes = 2 * (double)node_bytes(assignment)}},
                  .from = from,
                  .to = to,
                  .bytes = node_bytes(assignment)};
@@ -609,7 +630,8 @@ void gn_program_free(gn_program *program) {
             clReleaseKernel(l->kernel);
         gemm_call_free(l->product);
         free(l->name);
-        free(l->work.shape);
+        free(l->work[0].shape);
+        free(l->work[1].shape);
         free(l->waits);
     }
     release_memory(program);
@@ -710,6 +732,6 @@ program_cost program_get_cost(const gn_program *program) {
     return program->cost;
 }
 
-launch_work program_work(const gn_program *program, int launch) {
-    return program->launches[launch].work;
+launch_work program_work(const gn_program *program, int launch, int part) {
+    return program->launches[launch].work[part];
 }

@@ -15,13 +15,13 @@ typedef struct {
 } program_cost;
 program_cost program_get_cost(const gn_program *program);
 
-// What one launch of a run is and needs, for benchmarks.
+// What a kernel of a run is and needs, for benchmarks.
 typedef struct {
     const char *template; // of a generated kernel: the name in its template's file; else NULL
     char *shape;          // what it computes, and its sizes; the program's
     double flops;         // floating-point operations, by the operation table
     double bytes;         // of each buffer that it reads or writes, once
 } launch_work;
-launch_work program_work(const gn_program *program, int launch);
+launch_work program_work(const gn_program *program, int launch, int part); // part: which kernel of the launch
 
 #endif

@@ -167,7 +167,7 @@ static int find_row(bench *b, const bench_row *row) {
 
 // Which row a kernel of a run belongs to.
 static int row_of(bench *b, const subject *s, const timed_program *p, const profile_time *time) {
-    launch_work work = program_work(p->program, time->launch);
+    launch_work work = program_work(p->program, time->launch, time->part);
     bench_row row = {.model = s->model, .shape = work.shape, .flops = work.flops, .bytes = work.bytes};
     row.kernel = (char *)(work.template ? work.template : time->kernel[0] ? time->kernel : "clblast");
     return find_row(b, &row);

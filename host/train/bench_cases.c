@@ -35,6 +35,11 @@ static const struct {
     // Columns that fall into few sets of a cache.
     {false, false, 64, 1024, 512},
     {false, false, 64, 1, 256}, // one output
+    // Long sums for few elements, which GPUs make in slices.
+    {false, false, 16, 16, 2048},
+    {false, true, 16, 16, 2048},
+    {true, false, 16, 16, 2048},
+    {true, true, 16, 16, 2048},
 };
 
 static void add_result(gn_graph *graph, gn_node *value) {
