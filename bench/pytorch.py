@@ -10,10 +10,14 @@ wgan and wgan-gp update their generator in every fifth step, so that theirs is a
 torch.compile does not differentiate twice, which wgan-gp's critic needs, and RMSprop, wgan's, has no fused
 form. How it is measured: steps.py.
 
-usage: pytorch.py [--ganc PATH] [--device D] [--models gan,dcgan] [--rounds N] [--seconds S] [--batch N]
-                  [--json OUT]
+On a GPU both run with --device nvidia --torch-device cuda; the number of threads then matters to neither.
+
+usage: pytorch.py [--ganc PATH] [--device D] [--torch-device D] [--models gan,dcgan] [--modes eager,fused]
+                  [--rounds N] [--seconds S] [--batch N] [--json OUT]
 Needs torch, numpy and, for torch.compile, a C++ compiler: see tests/reference/README.md.
 """
+import sys
+
 import torch
 
 from steps import ROWS, Contender, arguments, compare
@@ -57,18 +61,31 @@ class PyTorch(Contender):
         self.training.step(self.images[rows], z, **more)
         self.steps += 1
 
+    def wait(self):
+        if torch.get_default_device().type == 'cuda':
+            torch.cuda.synchronize()
+
     def measure(self, steps):
         torch.set_num_threads(self.threads)
         return super().measure(steps)
 
 
+def add_options(parser):
+    parser.add_argument('--torch-device', default='cpu', help="PyTorch's (default: %(default)s)")
+    parser.add_argument('--modes', default=','.join(MODES), help='separated by commas (default: %(default)s)')
+
+
 def main():
-    given = arguments(__doc__, MODELS)
-    counts = sorted({1, torch.get_num_threads()})
+    given = arguments(__doc__, MODELS, add_options)
+    modes = given.modes.split(',')
+    if not set(modes) <= set(MODES):
+        sys.exit('--modes: %s are not all of %s' % (given.modes, ', '.join(MODES)))
+    torch.set_default_device(given.torch_device)
+    counts = sorted({1, torch.get_num_threads()}) if given.torch_device == 'cpu' else [1]
 
     def modes_of(model):
         torch.compiler.reset()  # else what one model compiled counts against the limit of the next
-        for mode in MODES:
+        for mode in modes:
             for threads in counts:
                 yield ('%s, %d thread%s' % (mode, threads, 's' * (threads > 1)),
                        lambda mode=mode, threads=threads: PyTorch(model, mode, threads, given.batch))

@@ -68,19 +68,19 @@ class Ganc:
         return result['seconds'] / (result['steps'] - 1) * 1000
 
 
-def arguments(description, models):
-    """The command line, checked, with models as a list."""
+def arguments(description, models, add_more=lambda parser: None):
+    """The command line, checked, with models as a list. add_more(parser) adds a program's own options."""
     parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--ganc', metavar='PATH', default='build/ganc', help='(default: %(default)s)')
-    parser.add_argument('--device', default='cpu',
-                        help="ganc's --device (default: %(default)s, as the others run on the CPU)")
+    parser.add_argument('--device', default='cpu', help="ganc's --device (default: %(default)s)")
     parser.add_argument('--models', default=','.join(models),
                         help='separated by commas (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--seconds', type=float, default=1, help='of each round (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--json', metavar='OUT', help='a file for all that was measured')
+    add_more(parser)
     given = parser.parse_args()
     given.models = given.models.split(',')
     for model in given.models:
