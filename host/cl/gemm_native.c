@@ -36,7 +36,7 @@ typedef struct {
 
 // For GPUs an id is an index here, and GPU_TILES more where the sums are sliced. With the first one a device
 // must get along.
-enum { GPU_TILES = 4, GPU_TILE = 0, GPU_SMALL_TILE = 1 };
+enum { GPU_TILES = 4, GPU_TILE = 0, GPU_SMALL_TILE = 1, GPU_LEAST_TILE = 3 };
 static const gpu_tile gpu_tiles[GPU_TILES] = {{4, 16}, {2, 32}, {8, 16}, {1, 32}};
 
 enum {
@@ -396,12 +396,23 @@ static void add_gpu_way(const native *state, gemm_ways *ways, int tile, gemm_sha
     }
 }
 
-// The small tile unless the larger one, which needs less of memory, gives each unit a group.
-static void list_gpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
-    int large = gpu_side(state, GPU_TILE), small = gpu_side(state, GPU_SMALL_TILE);
-    if (s.m <= small || s.n <= small || tiles(s.m, large) * tiles(s.n, large) < state->units) {
-        add_gpu_way(state, ways, GPU_SMALL_TILE, s);
+// The largest tile of three that gives most units a group, as the best were on an H100: in larger ones a
+// product reads less, in more of them it waits less.
+static int built_in_tile(const native *state, gemm_shape s) {
+    static const int tried[] = {GPU_TILE, GPU_SMALL_TILE};
+    size_t slices = tiles(s.k, slice_length(state, s));
+    for (int i = 0; i < 2; i++) {
+        int side = gpu_side(state, tried[i]);
+        bool fills = s.m > side / 2 && s.n > side / 2;
+        if (fills && 4 * tiles(s.m, side) * tiles(s.n, side) * slices >= 3 * (size_t)state->units) {
+            return tried[i];
+        }
     }
+    return GPU_LEAST_TILE;
+}
+
+static void list_gpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
+    add_gpu_way(state, ways, built_in_tile(state, s), s);
     for (int t = 0; t < GPU_TILES; t++) {
         add_gpu_way(state, ways, t, s);
     }
