@@ -12,7 +12,8 @@ set -euo pipefail
 build=${1:?usage: tests/oclgrind.sh BUILD_FOLDER}
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
-unset GANC_DEVICE GANC_OFF
+unset GANC_DEVICE
+export GANC_OFF=reuse # each tensor has a buffer of its exact size, whose end Oclgrind watches
 
 # under NAME [OPTION]... COMMAND...: runs the command under Oclgrind; ends the script where it fails or
 # something is reported. An overrun does not make the command itself fail.

@@ -420,6 +420,7 @@ static size_t check_places(const plan *plan, plan_options options) {
         size_t bytes = gn_shape_count(node->shape) * gn_type_size(node->type);
         size_t padded = (bytes + options.alignment - 1) / options.alignment * options.alignment;
         REQUIRE(a.offset % options.alignment == 0, "offset %zu is not aligned", a.offset);
+        REQUIRE(!options.apart || a.offset == 0, "node %d lies behind another", i);
         REQUIRE(a.chunk < plan->chunk_count && a.offset + padded <= plan->chunks[a.chunk],
                 "node %d is outside", i);
         for (int s = born[i]; s <= dies[i]; s++)
@@ -429,9 +430,10 @@ static size_t check_places(const plan *plan, plan_options options) {
             placement b = plan->places[j];
             size_t other_bytes = gn_shape_count(other->shape) * gn_type_size(other->type);
             bool together = !options.reuse || (born[i] <= dies[j] && born[j] <= dies[i]);
-            REQUIRE(a.chunk != b.chunk || !together || a.offset >= b.offset + other_bytes ||
-                        b.offset >= a.offset + bytes,
-                    "nodes %d and %d are alive together in one place", i, j);
+            REQUIRE(
+                a.chunk != b.chunk || !together ||
+                    (!options.apart && (a.offset >= b.offset + other_bytes || b.offset >= a.offset + bytes)),
+                "nodes %d and %d are alive together in one place", i, j);
         }
     }
     for (int s = 0; s <= plan->count; s++)
@@ -455,6 +457,7 @@ static plan_options options_of(int bits) {
                           .epilogue = bits & 16,
                           .columns = bits & 32,
                           .linear = bits & 64,
+                          .apart = bits & 128,
                           .product_columns = COLUMNS,
                           .product_depth = DEPTH,
                           .product_updates = true,
@@ -511,9 +514,9 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
                 snprintf(
                     where, sizeof where,
                     "%s %d, fuse %d, reuse %d, in place %d, split %d, epilogue %d, columns %d, linear %d, "
-                    "run %d, contrary %d",
+                    "apart %d, run %d, contrary %d",
                     what, seed, options.fuse, options.reuse, options.in_place, options.split,
-                    options.epilogue, options.columns, options.linear, run, contrary);
+                    options.epilogue, options.columns, options.linear, options.apart, run, contrary);
                 machine_run(&m, contrary);
                 check_variables(&m, truth[run], graph, options.split || options.linear ? 1e-12 : 0, where);
             }
@@ -530,6 +533,7 @@ static void check_plans(gn_graph *graph, const char *what, int seed, int runs) {
     check_options(graph, what, seed, runs, 17, 2, 23);
     check_options(graph, what, seed, runs, 33, 2, 39);
     check_options(graph, what, seed, runs, 55, 64, 119);
+    check_options(graph, what, seed, runs, 183, 64, 247);
 }
 
 static int count_nodes(const plan *plan, op_kind op) {
@@ -1423,6 +1427,14 @@ static void check_fit(const gn_graph *graph, const char *name) {
     printf("test_plan: %s: %d steps with epilogues and columns, arena of %zu bytes\n", name, finished->count,
            plan_arena_bytes(finished));
     ck_assert_int_lt(finished->count, steps[7]);
+    plan_free(finished);
+    plan_options apart = options_of(63 | 128);
+    finished = plan_new(graph, apart);
+    size_t live = check_places(finished, apart), bytes = plan_arena_bytes(finished);
+    printf("test_plan: %s: in %d buffers %zu bytes for %zu alive\n", name, finished->chunk_count, bytes,
+           live);
+    ck_assert_msg((double)bytes <= 1.5 * (double)live, "%s: %zu bytes in buffers for %zu alive", name, bytes,
+                  live);
     plan_free(finished);
     ck_assert_int_lt(steps[7], steps[6]);
     ck_assert_uint_lt(arena[7], arena[5]);

@@ -390,15 +390,18 @@ static int by_size(const void *a, const void *b) {
     return x->node->id - y->node->id;
 }
 
+// May two tenants not share memory?
+static bool are_together(const planner *p, const tenant *a, const tenant *b) {
+    return !p->options.reuse || (a->born <= b->dies && b->born <= a->dies);
+}
+
 // The lowest free offset in the chunk for tenant i, among those placed before it; SIZE_MAX where none is.
 static size_t find_offset(const planner *p, const tenant *tenants, int i, int chunk) {
     size_t offset = 0;
     for (int j = 0; j < i; j++) {
         placement other = p->plan->places[tenants[j].node->id];
-        bool together =
-            !p->options.reuse || (tenants[j].born <= tenants[i].dies && tenants[i].born <= tenants[j].dies);
-        if (together && other.chunk == chunk && other.offset < offset + tenants[i].bytes &&
-            offset < other.offset + tenants[j].bytes) {
+        if (are_together(p, &tenants[i], &tenants[j]) && other.chunk == chunk &&
+            other.offset < offset + tenants[i].bytes && offset < other.offset + tenants[j].bytes) {
             offset = other.offset + tenants[j].bytes;
             j = -1; // against all again
         }
@@ -406,8 +409,32 @@ static size_t find_offset(const planner *p, const tenant *tenants, int i, int ch
     return offset + tenants[i].bytes <= p->options.max_allocation ? offset : SIZE_MAX;
 }
 
-// Largest first, each at the lowest offset that nobody alive with it holds: the greedy heuristic "by size" of
-// Pisarchyk and Lee 2020 (arXiv:2001.03288).
+// The first chunk with room for tenant i, and where in it.
+static placement find_room(const planner *p, const tenant *tenants, int i) {
+    int chunk = 0;
+    size_t offset = find_offset(p, tenants, i, chunk);
+    while (offset == SIZE_MAX && chunk < p->plan->chunk_count)
+        offset = find_offset(p, tenants, i, ++chunk);
+    // Larger than any buffer can be: the device will say so.
+    return (placement){chunk, offset == SIZE_MAX ? 0 : offset};
+}
+
+// The smallest chunk that nobody holds who is alive with tenant i, or a new one. The last is the smallest,
+// since the largest tenants come first.
+static placement find_chunk(const planner *p, const tenant *tenants, int i) {
+    int chunk = p->plan->chunk_count - 1;
+    for (int j = 0; j < i && chunk >= 0; j++)
+        if (p->plan->places[tenants[j].node->id].chunk == chunk &&
+            are_together(p, &tenants[i], &tenants[j])) {
+            chunk--;
+            j = -1; // against all again
+        }
+    return (placement){chunk < 0 ? p->plan->chunk_count : chunk, 0};
+}
+
+// Largest first, each at the lowest offset that nobody alive with it holds, or in the smallest chunk: the
+// greedy heuristics "by size", for offsets and for shared objects, of Pisarchyk and Lee 2020
+// (arXiv:2001.03288).
 static void place(planner *p) {
     plan *plan = p->plan;
     gn_graph *graph = plan->graph;
@@ -432,17 +459,12 @@ static void place(planner *p) {
     qsort(tenants, (size_t)count, sizeof *tenants, by_size);
     plan->chunks = gn_calloc((size_t)count + 1, sizeof(size_t));
     for (int i = 0; i < count; i++) {
-        int chunk = 0;
-        size_t offset = find_offset(p, tenants, i, chunk);
-        while (offset == SIZE_MAX && chunk < plan->chunk_count)
-            offset = find_offset(p, tenants, i, ++chunk);
-        if (offset == SIZE_MAX) // larger than any buffer can be: the device will say so
-            offset = 0;
-        plan->places[tenants[i].node->id] = (placement){chunk, offset};
-        if (plan->chunks[chunk] < offset + tenants[i].bytes)
-            plan->chunks[chunk] = offset + tenants[i].bytes;
-        if (plan->chunk_count <= chunk)
-            plan->chunk_count = chunk + 1;
+        placement at = p->options.apart ? find_chunk(p, tenants, i) : find_room(p, tenants, i);
+        plan->places[tenants[i].node->id] = at;
+        if (plan->chunks[at.chunk] < at.offset + tenants[i].bytes)
+            plan->chunks[at.chunk] = at.offset + tenants[i].bytes;
+        if (plan->chunk_count <= at.chunk)
+            plan->chunk_count = at.chunk + 1;
     }
     free(tenants);
 }

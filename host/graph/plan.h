@@ -8,15 +8,16 @@
 
 // Each optimisation can be switched off; the results stay the same, to rounding.
 typedef struct {
-    bool split;            // a long sum in two stages
-    bool linear;           // a product of rows between others' rows from their products
-    bool fuse;             // several pointwise operations in one kernel
-    bool columns;          // sums over rows in one kernel with what needs them
-    bool epilogue;         // pointwise operations in the kernel of the matrix product that they read
-    bool reuse;            // one place in the arena for tensors that are never alive together
-    bool in_place;         // an assignment writes into its variable at once
-    bool concurrent;       // a device may carry out several steps at the same time
-    size_t alignment;      // bytes, of each tensor in the arena
+    bool split;       // a long sum in two stages
+    bool linear;      // a product of rows between others' rows from their products
+    bool fuse;        // several pointwise operations in one kernel
+    bool columns;     // sums over rows in one kernel with what needs them
+    bool epilogue;    // pointwise operations in the kernel of the matrix product that they read
+    bool reuse;       // one place in the arena for tensors that are never alive together
+    bool in_place;    // an assignment writes into its variable at once
+    bool concurrent;  // a device may carry out several steps at the same time
+    bool apart;       // tensors that are alive together lie in chunks of their own, each at the beginning
+    size_t alignment; // bytes, of each tensor in the arena
     size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
     int product_columns;   // which a product's kernel finishes at once; 0: it takes no epilogue
     int product_depth;     // of a sum in its registers: longer ones pass through memory, unfinished
