@@ -28,17 +28,19 @@ WARM_UP = 2 * N_CRITIC
 
 
 class PyTorch(Contender):
-    def __init__(self, model, mode, threads, batch):
+    def __init__(self, model, mode, threads, batch, device):
         torch.manual_seed(0)
-        self.model, self.threads, self.batch, self.steps = model, threads, batch, 0
+        self.model, self.threads, self.batch, self.device, self.steps = model, threads, batch, device, 0
         self.training = Training(model)
+        for network in self.training.networks.values():
+            network.to(device)
         if mode != 'eager':
             self.fuse_optimizers(optional=mode == 'compile')
         if mode == 'compile':
             networks = self.training.networks
             self.training.networks = {name: torch.compile(network) for name, network in networks.items()}
-        self.images = torch.rand(ROWS, image_side(model)**2) * 2 - 1
-        self.labels = torch.randint(0, CLASSES, (ROWS,))
+        self.images = torch.rand(ROWS, image_side(model)**2, device=device) * 2 - 1
+        self.labels = torch.randint(0, CLASSES, (ROWS,), device=device)
         self.measure(WARM_UP)
 
     def fuse_optimizers(self, optional):
@@ -50,20 +52,20 @@ class PyTorch(Contender):
                     raise ValueError('%s has no fused form' % type(optimizer).__name__)
 
     def step(self):
-        rows = torch.randint(0, ROWS, (self.batch,))
-        z = torch.randn(self.batch, Z_DIM)
+        rows = torch.randint(0, ROWS, (self.batch,), device=self.device)
+        z = torch.randn(self.batch, Z_DIM, device=self.device)
         more = {'generator_turn': self.steps % N_CRITIC == 0}
         if self.model == 'cgan':
             more['labels'] = self.labels[rows]
-            more['fake_labels'] = torch.randint(0, CLASSES, (self.batch,))
+            more['fake_labels'] = torch.randint(0, CLASSES, (self.batch,), device=self.device)
         if self.model == 'wgan-gp':
-            more['alpha'] = torch.rand(self.batch, 1)
+            more['alpha'] = torch.rand(self.batch, 1, device=self.device)
         self.training.step(self.images[rows], z, **more)
         self.steps += 1
 
     def wait(self):
-        if torch.get_default_device().type == 'cuda':
-            torch.cuda.synchronize()
+        if self.device != 'cpu':
+            torch.accelerator.synchronize()
 
     def measure(self, steps):
         torch.set_num_threads(self.threads)
@@ -80,7 +82,6 @@ def main():
     modes = given.modes.split(',')
     if not set(modes) <= set(MODES):
         sys.exit('--modes: %s are not all of %s' % (given.modes, ', '.join(MODES)))
-    torch.set_default_device(given.torch_device)
     counts = sorted({1, torch.get_num_threads()}) if given.torch_device == 'cpu' else [1]
 
     def modes_of(model):
@@ -88,7 +89,8 @@ def main():
         for mode in modes:
             for threads in counts:
                 yield ('%s, %d thread%s' % (mode, threads, 's' * (threads > 1)),
-                       lambda mode=mode, threads=threads: PyTorch(model, mode, threads, given.batch))
+                       lambda mode=mode, threads=threads: PyTorch(model, mode, threads, given.batch,
+                                                                  given.torch_device))
 
     compare(given, 'PyTorch', torch.__version__, modes_of)
 
