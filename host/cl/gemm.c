@@ -6,8 +6,8 @@
 // which differ in speed alone: one that the check of the engine did not touch has its own at its first use.
 // What was found is kept in the user's cache folder, and a later start verifies nothing. The native kernels
 // come first: on CPUs they are 1.2 to 2.2 times as fast as CLBlast at the sizes of the models, and compile in
-// a fifth of the time; on an H100 the products of gan's step take a third of CLBlast's time, and of dcgan's an
-// eighth, by one or two launches each, where CLBlast has up to eight pieces (gemm_clblast.c).
+// a fifth of the time; on an H100 the products of gan's step take a third of CLBlast's time, and of dcgan's
+// an eighth, by one or two launches each, where CLBlast has up to eight pieces (gemm_clblast.c).
 //
 // How products are made is left to the engines: gemm_native.c and gemm_clblast.c. So is the layout of tensors
 // to whoever calls, and measuring to gemm_tune.c.
