@@ -4,10 +4,13 @@
 //     sum[o * INNER + c] = sum over r of x[(o * RUN + r) * INNER + c]
 // Sums over rows have OUTER = 1, sums along rows INNER = 1. As in pointwise.cl this text is put into the
 // program once for each fused step, with other values of
-//     NAME, PARAMETERS  the kernel's name and its input buffers, "a, b," with a comma at the end
-//     ELEMENT(i)        the VECTOR elements at i, of type T: what is summed, computed on the way
+//     NAME, PARAMETERS  the kernel's name and its buffers; the results are among them
+//     SUMS, RESULTS     how many sums over the same elements it makes, and their buffers, "a, b"
+//     ELEMENT(i, term)  computes what is summed at i, VECTOR elements of type T into term[q] for each sum q, and
+//                       stores what others need of what it comes by
 //     OUTER, RUN, INNER the sizes; VECTOR divides INNER, or RUN where INNER is 1
-//     SIDE              CPU devices, INNER > 1: vectors that a work-item takes side by side; SIDE * VECTOR divides INNER
+//     SIDE              CPU devices, INNER > 1: vectors that a work-item takes side by side; SIDE * VECTOR divides
+//                       INNER, and SIDE * SUMS sums should fit into registers
 //     FOLD(v), STORE(v, p)  fold1 .. fold16, for VECTOR elements; stores a T at p
 // The order of summation is fixed, so the same device gives the same bits every time.
 //
@@ -30,8 +33,10 @@
 #ifndef NAME // alone: the sums of each column of x (64, 512)
 #define T          float
 #define NAME       reduce
-#define PARAMETERS global const float *terms,
-#define ELEMENT(i) terms[i]
+#define PARAMETERS global const float *terms, global float *sum
+#define SUMS       1
+#define RESULTS    sum
+#define ELEMENT(i, term) term[0] = terms[i]
 #define VECTOR     1
 #define SIDE       1
 #define OUTER      1
@@ -57,51 +62,64 @@
 
 #ifndef EACH_SIDE // unrolled, so that the sums are registers
 #define EACH_SIDE(s) _Pragma("unroll") for (uint s = 0; s < SIDE; s++)
+#define EACH_SUM(q)  _Pragma("unroll") for (uint q = 0; q < SUMS; q++)
 #endif
 
 #ifdef GANC_GPU
 
-kernel void NAME(PARAMETERS global float *sum) {
-    local float part[GROUP];
+kernel void NAME(PARAMETERS) {
+    global float *const result[SUMS] = {RESULTS};
+    local float part[SUMS][GROUP];
     const uint columns = get_local_size(0), lanes = get_local_size(1);
     const uint x = get_local_id(0), lane = get_local_id(1);
     const uint c = get_global_id(0), o = get_global_id(2);
-    float own = 0.0f, lost = 0.0f;
+    float own[SUMS], lost[SUMS], term[SUMS];
+    EACH_SUM(q) own[q] = lost[q] = 0.0f;
     if (c < INNER)
-        for (uint r = lane; r < RUN; r += lanes)
-            ADD(float, own, lost, ELEMENT((o * RUN + r) * INNER + c))
-    part[lane * columns + x] = own;
+        for (uint r = lane; r < RUN; r += lanes) {
+            ELEMENT((o * RUN + r) * INNER + c, term);
+            EACH_SUM(q) ADD(float, own[q], lost[q], term[q])
+        }
+    EACH_SUM(q) part[q][lane * columns + x] = own[q];
     for (uint reach = lanes / 2; reach > 0; reach /= 2) {
         barrier(CLK_LOCAL_MEM_FENCE);
         if (lane < reach)
-            part[lane * columns + x] += part[(lane + reach) * columns + x];
+            EACH_SUM(q) part[q][lane * columns + x] += part[q][(lane + reach) * columns + x];
     }
     if (lane == 0 && c < INNER)
-        sum[o * INNER + c] = part[x];
+        EACH_SUM(q) result[q][o * INNER + c] = part[q][x];
 }
 
 #elif INNER > 1
 
-kernel void NAME(PARAMETERS global float *sum) {
+kernel void NAME(PARAMETERS) {
+    global float *const result[SUMS] = {RESULTS};
     const uint items = INNER / (SIDE * VECTOR); // of a row
     const uint o = get_global_id(0) / items, c = get_global_id(0) % items * (SIDE * VECTOR);
-    T total[SIDE], lost[SIDE];
-    EACH_SIDE(s) total[s] = lost[s] = (T)(0.0f);
+    T total[SUMS][SIDE], lost[SUMS][SIDE], term[SUMS];
+    EACH_SIDE(s) EACH_SUM(q) total[q][s] = lost[q][s] = (T)(0.0f);
     for (uint r = 0; r < RUN; r++) {
         const uint i = (o * RUN + r) * INNER + c;
-        EACH_SIDE(s) ADD(T, total[s], lost[s], ELEMENT(i + s * VECTOR))
+        EACH_SIDE(s) {
+            ELEMENT(i + s * VECTOR, term);
+            EACH_SUM(q) ADD(T, total[q][s], lost[q][s], term[q])
+        }
     }
-    EACH_SIDE(s) STORE(total[s], sum + o * INNER + c + s * VECTOR);
+    EACH_SIDE(s) EACH_SUM(q) STORE(total[q][s], result[q] + o * INNER + c + s * VECTOR);
 }
 
 #else
 
-kernel void NAME(PARAMETERS global float *sum) {
+kernel void NAME(PARAMETERS) {
+    global float *const result[SUMS] = {RESULTS};
     const uint o = get_global_id(0);
-    T total = (T)(0.0f), lost = (T)(0.0f);
-    for (uint r = 0; r < RUN; r += VECTOR)
-        ADD(T, total, lost, ELEMENT(o * RUN + r))
-    sum[o] = FOLD(total);
+    T total[SUMS], lost[SUMS], term[SUMS];
+    EACH_SUM(q) total[q] = lost[q] = (T)(0.0f);
+    for (uint r = 0; r < RUN; r += VECTOR) {
+        ELEMENT(o * RUN + r, term);
+        EACH_SUM(q) ADD(T, total[q], lost[q], term[q])
+    }
+    EACH_SUM(q) result[q][o] = FOLD(total[q]);
 }
 
 #endif

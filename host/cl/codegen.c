@@ -136,14 +136,14 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
     return vector;
 }
 
-// As many as leave work-items enough for the cores of a large processor.
+// As many as have registers for their sums and leave work-items enough for the cores of a large processor.
 int codegen_side(const gn_device *device, const plan_step *step) {
     enum { MOST = 4, WORK_ITEMS = 64 };
     sum_loops loops = plan_step_loops(step);
-    int side = MOST, vectors = loops.inner / codegen_vector(device, step);
+    int side = MOST, vectors = loops.inner / codegen_vector(device, step), sums = plan_step_sums(step);
     if (device->class != CLASS_CPU || loops.inner == 1)
         return 1;
-    while (side > 1 && (vectors % side || loops.outer * (vectors / side) < WORK_ITEMS))
+    while (side > 1 && (side * sums > MOST || vectors % side || loops.outer * (vectors / side) < WORK_ITEMS))
         side /= 2;
     return side;
 }
@@ -253,15 +253,21 @@ static void print_store(FILE *out, int vector, int value, const char *to) {
         fprintf(out, "    %s[i] = v%d;\n", to, value);
 }
 
+// Stores the elements that others need; the sums of a step are stored elsewhere.
+static void print_stores(FILE *out, const plan_step *step, const step_buffers *buffers, int vector) {
+    for (int i = 0; i < buffers->writes; i++) {
+        char to[16];
+        snprintf(to, sizeof to, "out%d", i);
+        if (buffers->written[i]->op != OP_SUM)
+            print_store(out, vector, find(step->nodes, step->count, buffers->written[i]), to);
+    }
+}
+
 // The rest of the function: the nodes from `first` on, which it computes and stores.
 static void print_body(FILE *out, const plan_step *step, const step_buffers *buffers, int first, int vector) {
     for (int i = first; i < step->count; i++)
         print_computation(out, step, buffers, i, vector);
-    for (int i = 0; i < buffers->writes; i++) {
-        char to[16];
-        snprintf(to, sizeof to, "out%d", i);
-        print_store(out, vector, find(step->nodes, step->count, buffers->written[i]), to);
-    }
+    print_stores(out, step, buffers, vector);
     fputs("}\n", out);
 }
 
@@ -312,30 +318,38 @@ static void print_memory(FILE *out, int vector) {
         fputs("#define LOAD(p) *(p)\n#define STORE(v, p) *(p) = (v)\n", out);
 }
 
-static void print_sum(FILE *out, const plan *plan, const plan_step *step, int vector, int side,
-                      const char *template) {
+static void print_sums(FILE *out, const plan *plan, const plan_step *step, int vector, int side,
+                       const char *template) {
     step_buffers buffers = codegen_buffers(plan, step);
-    const gn_node *sum = step->nodes[step->count - 1];
-    sum_loops loops = sum_node_loops(sum);
+    sum_loops loops = plan_step_loops(step);
+    int sums = plan_step_sums(step), elements = step->count - sums;
     print_types(out, vector);
     fprintf(out, "#define FOLD fold%d\n", vector);
     print_memory(out, vector);
-    fputs("static T FUNCTION(const uint i", out);
-    fputs(buffers.reads ? ", " : "", out);
-    print_parameters(out, &buffers, 0);
+    fputs("static void FUNCTION(const uint i, T *term, ", out);
+    print_parameters(out, &buffers, buffers.writes);
     fputs(") {\n", out);
-    for (int i = 0; i < step->count - 1; i++)
+    for (int i = 0; i < elements; i++)
         print_computation(out, step, &buffers, i, vector);
-    fputs("    return ", out);
-    print_operand(out, step, &buffers, sum, 0, vector);
-    fputs(";\n}\n#define PARAMETERS ", out);
-    print_parameters(out, &buffers, 0);
-    fputs(buffers.reads ? ",\n#define ELEMENT(i) FUNCTION(i" : "\n#define ELEMENT(i) FUNCTION(i", out);
-    print_arguments(out, buffers.reads, 0);
-    fprintf(out, ")\n#define SIDE %d\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n", side,
-            loops.outer, loops.run, loops.inner);
+    print_stores(out, step, &buffers, vector);
+    for (int q = 0; q < sums; q++) {
+        fprintf(out, "    term[%d] = ", q);
+        print_operand(out, step, &buffers, step->nodes[elements + q], 0, vector);
+        fputs(";\n", out);
+    }
+    fputs("}\n#define PARAMETERS ", out);
+    print_parameters(out, &buffers, buffers.writes);
+    fputs("\n#define ELEMENT(i, term) FUNCTION(i, term", out);
+    print_arguments(out, buffers.reads, buffers.writes);
+    fputs(")\n#define RESULTS ", out);
+    for (int q = 0; q < sums; q++)
+        fprintf(out, "%sout%d", q ? ", " : "",
+                find(buffers.written, buffers.writes, step->nodes[elements + q]));
+    fprintf(out, "\n#define SUMS %d\n#define SIDE %d\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n",
+            sums, side, loops.outer, loops.run, loops.inner);
     fprintf(out, "%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
-    fputs("#undef FOLD\n#undef LOAD\n#undef STORE\n#undef SIDE\n#undef OUTER\n#undef RUN\n#undef INNER\n",
+    fputs("#undef FOLD\n#undef LOAD\n#undef STORE\n#undef RESULTS\n#undef SUMS\n#undef SIDE\n#undef OUTER\n"
+          "#undef RUN\n#undef INNER\n",
           out);
 }
 
@@ -386,7 +400,7 @@ static void mark_rows(const columns_step *s, int i, bool *needed) {
     }
 }
 
-static void print_stores(FILE *out, const columns_step *s, const char *how, int loop, bool rows) {
+static void print_stores_of_columns(FILE *out, const columns_step *s, const char *how, int loop, bool rows) {
     for (int i = 0; i < s->buffers.writes; i++) {
         int k = place_in_step(s->step, s->buffers.written[i]);
         if (has_rows(s, k) == rows && (!rows || s->loop[k] == loop))
@@ -419,7 +433,7 @@ static void print_loop(FILE *out, const columns_step *s, int loop) {
                 fputs(")\n", out);
             }
         }
-        print_stores(out, s, "STORE_ROW", loop, true);
+        print_stores_of_columns(out, s, "STORE_ROW", loop, true);
         fputs("    }\n", out);
         for (int i = 0; i < step->count; i++)
             if (needed[i] && step->nodes[i]->op == OP_SUM)
@@ -446,7 +460,7 @@ static void print_columns(FILE *out, const plan *plan, const plan_step *step, in
         print_loop(out, &s, loop);
     }
     fputs("    WAIT_FOR_READERS;\n", out);
-    print_stores(out, &s, "STORE_COLUMN", 0, false);
+    print_stores_of_columns(out, &s, "STORE_COLUMN", 0, false);
     fputs("}\n#define PARAMETERS ", out);
     print_parameters(out, &s.buffers, s.buffers.writes);
     fputs("\n#define BODY(at) FUNCTION(at", out);
@@ -494,7 +508,7 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
     if (step->form == FORM_COLUMNS)
         print_columns(out, plan, step, vector, skip_head(templates->columns));
     else if (step->form == FORM_SUM)
-        print_sum(out, plan, step, vector, codegen_side(device, step), skip_head(templates->reduce));
+        print_sums(out, plan, step, vector, codegen_side(device, step), skip_head(templates->reduce));
     else if (step->form == FORM_PATCHES)
         print_patches(out, step, vector, skip_head(templates->conv));
     else if (step->form == FORM_MATMUL)
@@ -507,10 +521,11 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
 
 // What the functions of columns are written in, each file with a kernel of its own, which nobody calls.
 static void print_column_macros(FILE *out, const code_templates *templates) {
-    fprintf(out,
-            "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef SIDE\n"
-            "#undef OUTER\n#undef RUN\n#undef INNER\n#undef FOLD\n#undef STORE\n",
-            skip_head(templates->reduce));
+    fprintf(
+        out,
+        "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef SIDE\n"
+        "#undef SUMS\n#undef RESULTS\n#undef OUTER\n#undef RUN\n#undef INNER\n#undef FOLD\n#undef STORE\n",
+        skip_head(templates->reduce));
     fprintf(out,
             "%s#undef NAME\n#undef PARAMETERS\n#undef BODY\n#undef RUN\n#undef INNER\n#undef VECTOR\n"
             "#undef STORE\n",

@@ -1,5 +1,6 @@
 // A plan becomes a list of ready launches: kernels whose arguments are set, and matrix products whose buffers
-// are known. A run enqueues the list, and neither allocates, sets an argument, nor waits.
+// are known. A run enqueues the list, and neither allocates, sets an argument, nor waits. Launches that only
+// constants go into are carried out when the program is made, and never again.
 //
 // Where the device has a concurrent queue, a launch waits for those alone that the plan says it must wait
 // for: the last groups of one keep some cores busy while the first of the next keep others.
@@ -32,7 +33,8 @@ typedef struct {
     size_t bytes;
     int *waits; // the launches that it waits for, if it does not wait for all
     int wait_count;
-    bool awaited; // does another wait for it?
+    bool awaited;  // does another wait for it?
+    bool constant; // it has been carried out when the program was made
 } launch;
 
 struct gn_program {
@@ -519,12 +521,13 @@ static bool add_step(builder *b, int s) {
     l->work[0] = work_of_step(b, step);
     if (l->product && gemm_call_slices(l->product) > 1)
         divide_work(step, gemm_call_slices(l->product), l->work);
-    l->wait_count = step->wait_count;
+    l->constant = step->constant;
     l->waits = gn_calloc((size_t)step->wait_count + 1, sizeof *l->waits);
-    for (int i = 0; i < step->wait_count; i++) {
-        l->waits[i] = step->waits[i];
-        launches[step->waits[i]].awaited = true;
-    }
+    for (int i = 0; i < step->wait_count; i++)
+        if (!launches[step->waits[i]].constant) {
+            launches[step->waits[i]].awaited = true;
+            l->waits[l->wait_count++] = step->waits[i];
+        }
     return true;
 }
 
@@ -582,8 +585,32 @@ static bool build(builder *b) {
             return false;
     program->ended = gn_calloc((size_t)program->count + 1, sizeof(cl_event));
     program->waits = gn_calloc((size_t)program->count + 1, sizeof(cl_event));
-    program->cost.launches = program->count;
     program->cost.live_bytes = plan->live_bytes;
+    return true;
+}
+
+static bool enqueue(gn_program *program, int i, const launch_order *order) {
+    const launch *l = &program->launches[i];
+    gn_device *device = program->device;
+    if (l->product)
+        return gemm_call_enqueue(l->product, order) || gn_fail_within("%s", l->name);
+    cl_int status = l->kernel ? profile_kernel(device, l->kernel, l->dims, l->global, l->local, order)
+                              : profile_copy(device, l->from, l->to, l->bytes);
+    return status == CL_SUCCESS || gn_fail("%s on %s: %s", l->name, device->info.name, cl_error_name(status));
+}
+
+static bool check(const gn_program *program, cl_int status, const char *call) {
+    return status == CL_SUCCESS ||
+           gn_fail("%s on %s: %s", call, program->device->info.name, cl_error_name(status));
+}
+
+static bool run_constants(gn_program *program) {
+    program->cost.launches = program->count;
+    for (int i = 0; i < program->count; i++) {
+        program->cost.launches -= program->launches[i].constant;
+        if (program->launches[i].constant && !enqueue(program, i, NULL))
+            return false;
+    }
     return true;
 }
 
@@ -602,7 +629,7 @@ gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options
     program->device = device;
     program->concurrent = options.concurrent && device->concurrent && plan->commit_count == 0;
     builder b = {.program = program, .device = device, .plan = plan, .apart = options.apart};
-    if (!build(&b)) {
+    if (!build(&b) || !run_constants(program)) {
         gn_program_free(program);
         program = NULL;
     }
@@ -658,23 +685,10 @@ void gn_program_free(gn_program *program) {
 
 // ---- Runs --------------------------------------------------------------------------------------------
 
-static bool enqueue(gn_program *program, int i, const launch_order *order) {
-    const launch *l = &program->launches[i];
-    gn_device *device = program->device;
-    if (l->product)
-        return gemm_call_enqueue(l->product, order) || gn_fail_within("%s", l->name);
-    cl_int status = l->kernel ? profile_kernel(device, l->kernel, l->dims, l->global, l->local, order)
-                              : profile_copy(device, l->from, l->to, l->bytes);
-    return status == CL_SUCCESS || gn_fail("%s on %s: %s", l->name, device->info.name, cl_error_name(status));
-}
-
-static bool check(const gn_program *program, cl_int status, const char *call) {
-    return status == CL_SUCCESS ||
-           gn_fail("%s on %s: %s", call, program->device->info.name, cl_error_name(status));
-}
-
 static bool run_in_order(gn_program *program) {
     for (int i = 0; i < program->count; i++) {
+        if (program->launches[i].constant)
+            continue;
         profile_begin(program->device, i);
         if (!enqueue(program, i, NULL))
             return false;
@@ -687,6 +701,8 @@ static bool run_in_order(gn_program *program) {
 static bool enqueue_all(gn_program *program, cl_event before) {
     for (int i = 0; i < program->count; i++) {
         const launch *l = &program->launches[i];
+        if (l->constant)
+            continue;
         launch_order order = {program->waits, (cl_uint)l->wait_count, &program->ended[i]};
         for (int w = 0; w < l->wait_count; w++)
             program->waits[w] = program->ended[l->waits[w]];
@@ -702,7 +718,7 @@ static bool enqueue_all(gn_program *program, cl_event before) {
 static bool enqueue_end(gn_program *program) {
     cl_uint count = 0;
     for (int i = 0; i < program->count; i++)
-        if (!program->launches[i].awaited)
+        if (!program->launches[i].awaited && !program->launches[i].constant)
             program->waits[count++] = program->ended[i];
     return count == 0 ||
            check(program, clEnqueueBarrierWithWaitList(program->device->queue, count, program->waits, NULL),

@@ -1,6 +1,7 @@
 // The planner's third pass: which nodes share a launch.
 //
 //  - A sum takes the pointwise nodes that serve it alone, and pointwise nodes at the same index each other.
+//  - Sums over the same elements share a pass over them, and so does what computes these for others as well.
 //  - A matrix product takes those that read it, as its epilogue.
 //  - Scalars share launches whoever needs them: each would be one of a single work-item.
 //  - Sums over the rows of a matrix join what they need and what is made of them, in columns: all of a batch
@@ -224,6 +225,51 @@ static bool join_columns(planner *p) {
     return joined;
 }
 
+// ---- Sums and what else is at their elements ------------------------------------------------------------
+
+// The group's sums have the same loops; NULL where it has none, or where they lie in columns.
+static const gn_node *sum_of(const planner *p, int group) {
+    for (int i = p->first[group]; i >= 0 && !p->columns[group]; i = p->next[i])
+        if (p->plan->graph->nodes[i]->op == OP_SUM)
+            return p->plan->graph->nodes[i];
+    return NULL;
+}
+
+// Can a pass over what `sum` adds up do the group's work as well?
+static bool shares_pass(const planner *p, int group, const gn_node *sum) {
+    sum_loops loops = sum_node_loops(sum);
+    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
+        const gn_node *node = p->plan->graph->nodes[i];
+        sum_loops own = node->op == OP_SUM ? sum_node_loops(node) : loops;
+        bool fits = node->op == OP_SUM
+                        ? own.outer == loops.outer && own.run == loops.run && own.inner == loops.inner
+                        : is_elementwise(node) && node->op != OP_ASSIGN && same_count(node, sum->input[0]);
+        if (!fits)
+            return false;
+    }
+    return true;
+}
+
+// Joins groups of which a sum reads what the other computes, or reads too.
+static void join_passes(planner *p) {
+    gn_graph *graph = p->plan->graph;
+    for (int i = 0; i < graph->count; i++) {
+        const gn_node *sum = p->group[i] >= 0 ? sum_of(p, p->group[i]) : NULL;
+        for (int j = 0; sum && j < input_count(graph->nodes[i]); j++) {
+            gn_node *input = plan_base(graph->nodes[i]->input[j]);
+            if (!same_count(input, sum->input[0]))
+                continue;
+            for (int k = 0; k < graph->count; k++) {
+                int from = p->group[k], to = p->group[i];
+                if (from >= 0 && from != to && !p->columns[from] &&
+                    (k == input->id || (sum_of(p, from) && planner_reads(graph->nodes[k], input))) &&
+                    shares_pass(p, from, sum) && can_join(p, from, to) && can_join(p, to, from))
+                    join(p, from, to);
+            }
+        }
+    }
+}
+
 // ---- All ---------------------------------------------------------------------------------------------
 
 static bool is_scalar(const planner *p, int i) {
@@ -266,4 +312,6 @@ void planner_fuse(planner *p) {
         add_epilogues(p);
     while (p->options.columns && join_columns(p))
         ;
+    if (p->options.passes)
+        join_passes(p);
 }

@@ -31,6 +31,7 @@ plan_options plan_options_default(void) {
         .split = !off || !strstr(off, "split"),
         .linear = !off || !strstr(off, "linear"),
         .fuse = !off || !strstr(off, "fuse"),
+        .passes = !off || !strstr(off, "passes"),
         .epilogue = !off || !strstr(off, "epilogue"),
         .columns = !off || !strstr(off, "columns"),
         .reuse = !off || !strstr(off, "reuse"),
@@ -268,6 +269,9 @@ static void schedule_group(planner *p, int group) {
     if (product)
         append_node(p, step, product);
     for (int i = p->first[group]; i >= 0; i = p->next[i])
+        if (graph->nodes[i]->op != OP_SUM)
+            append_node(p, step, graph->nodes[i]);
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
         append_node(p, step, graph->nodes[i]);
     op_form form = op_table[step->nodes[count - 1]->op].form;
     step->form = product                  ? FORM_MATMUL
@@ -298,11 +302,42 @@ static void schedule(planner *p) {
             schedule_group(p, p->group[i]);
 }
 
+static size_t bytes_of(const gn_node *node) {
+    return gn_shape_count(node->shape) * gn_type_size(node->type);
+}
+
+// Steps that need be carried out once, since only constants go into them. The memory of what they compute is
+// nobody else's, so they are not large.
+static void find_constants(plan *plan) {
+    enum { LARGE = 1 << 16 };
+    bool *constant = gn_calloc((size_t)plan->graph->count, sizeof *constant);
+    for (int i = 0; i < plan->graph->count; i++) {
+        const gn_node *node = plan->graph->nodes[i];
+        constant[i] = !node->variable;
+        for (int j = 0; j < input_count(node); j++)
+            constant[i] = constant[i] && constant[node->input[j]->id];
+    }
+    for (int s = 0; s < plan->count; s++) {
+        plan_step *step = &plan->steps[s];
+        step->constant = true;
+        for (int i = 0; i < step->count; i++)
+            step->constant &= constant[step->nodes[i]->id] && bytes_of(step->nodes[i]) <= LARGE;
+    }
+    free(constant);
+}
+
 sum_loops plan_step_loops(const plan_step *step) {
     int i = step->count - 1;
     while (step->nodes[i]->op != OP_SUM)
         i--;
     return sum_node_loops(step->nodes[i]);
+}
+
+int plan_step_sums(const plan_step *step) {
+    int sums = 0;
+    for (int i = 0; i < step->count; i++)
+        sums += step->nodes[i]->op == OP_SUM;
+    return sums;
 }
 
 bool plan_step_has(const plan_step *step, const gn_node *node) {
@@ -373,10 +408,15 @@ static int list_tenants(planner *p, tenant *tenants) {
     for (int s = 0; s < plan->count; s++)
         for (int i = 0; i < plan->steps[s].count; i++) {
             gn_node *node = plan->steps[s].nodes[i];
-            size_t bytes = gn_shape_count(node->shape) * gn_type_size(node->type);
-            size_t padded = (bytes + p->options.alignment - 1) / p->options.alignment * p->options.alignment;
+            size_t alignment = p->options.alignment,
+                   padded = (bytes_of(node) + alignment - 1) / alignment * alignment;
+            tenant t = {node, padded, s, dies[node->id] > s ? dies[node->id] : s};
+            if (plan->steps[s].constant) {
+                t.born = 0;
+                t.dies = plan->count;
+            }
             if (p->stored[node->id] && !plan_is_in_variable(plan, node))
-                tenants[count++] = (tenant){node, padded, s, dies[node->id] > s ? dies[node->id] : s};
+                tenants[count++] = t;
         }
     free(step_of);
     free(dies);
@@ -390,9 +430,12 @@ static int by_size(const void *a, const void *b) {
     return x->node->id - y->node->id;
 }
 
-// May two tenants not share memory?
+// May two tenants not share memory? A small one keeps its own where steps run at the same time: else they
+// would wait for each other to save a few bytes.
 static bool are_together(const planner *p, const tenant *a, const tenant *b) {
-    return !p->options.reuse || (a->born <= b->dies && b->born <= a->dies);
+    enum { SMALL = 4096 };
+    bool small = p->options.concurrent && !p->options.apart && (a->bytes <= SMALL || b->bytes <= SMALL);
+    return !p->options.reuse || small || (a->born <= b->dies && b->born <= a->dies);
 }
 
 // The lowest free offset in the chunk for tenant i, among those placed before it; SIZE_MAX where none is.
@@ -493,6 +536,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     order_state(&p);
     planner_fuse(&p);
     schedule(&p);
+    find_constants(p.plan);
     place(&p);
     planner_find_waits(&p);
     free(p.edges);

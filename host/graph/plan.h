@@ -11,6 +11,7 @@ typedef struct {
     bool split;       // a long sum in two stages
     bool linear;      // a product of rows between others' rows from their products
     bool fuse;        // several pointwise operations in one kernel
+    bool passes;      // several sums, and what else is needed of their elements, in one pass over these
     bool columns;     // sums over rows in one kernel with what needs them
     bool epilogue;    // pointwise operations in the kernel of the matrix product that they read
     bool reuse;       // one place in the arena for tensors that are never alive together
@@ -25,19 +26,20 @@ typedef struct {
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
-// "split,linear,fuse,columns,epilogue,reuse,in-place,concurrent".
+// "split,linear,fuse,passes,columns,epilogue,reuse,in-place,concurrent".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an
-// element of each is computed from the same index of the others. FORM_SUM: so too, but for the last node,
-// which is the sum of the one before. FORM_COLUMNS: sums over the rows of matrices of one size, and what has
-// an element a column or, like the sums' terms, one for each row of it; each column is computed from itself,
-// and from what other steps have written. FORM_MATMUL: so too, but for the first node, which is a matrix
-// product; the others are its epilogue. Else one node alone.
+// element of each is computed from the same index of the others. FORM_SUM: so too, but for the last nodes,
+// which are sums over them with the same loops. FORM_COLUMNS: sums over the rows of matrices of one size, and
+// what has an element a column or, like the sums' terms, one for each row of it; each column is computed from
+// itself, and from what other steps have written. FORM_MATMUL: so too, but for the first node, which is a
+// matrix product; the others are its epilogue. Else one node alone.
 typedef struct {
     op_form form;
     gn_node **nodes; // inputs before what uses them
     int count;
+    bool constant; // needs to be carried out once: only constants go into it, and its memory is nobody else's
     gn_node *sums; // FORM_MATMUL: in whose memory the product's sums lie until they are complete
     int *waits;    // the steps that must have ended before this one may start, where no other of them says so
     int wait_count;
@@ -68,6 +70,9 @@ gn_node *plan_base(gn_node *node);
 
 // The loops of the sums of a step of FORM_SUM or FORM_COLUMNS.
 sum_loops plan_step_loops(const plan_step *step);
+
+// How many nodes of the step are sums.
+int plan_step_sums(const plan_step *step);
 
 // Does the step compute this node?
 bool plan_step_has(const plan_step *step, const gn_node *node);
