@@ -791,6 +791,20 @@ START_TEST(chain_of_assignments) {
 END_TEST
 
 // Assignments that do not read what they replace, each version read together with each other.
+// A step writes the last of a variable's versions alone, where nobody else reads those between.
+START_TEST(versions_in_registers) {
+    gn_variable *w = variable("w", gn_shape_of(2, 4, 4));
+    gn_node *moved = gn_assign(graph, w, gn_scale(gn_read(graph, w), 0.9));
+    gn_assign(graph, w, gn_clamp(moved, -0.5, 0.5));
+    ck_assert_int_eq(steps_of(6), 5);
+    ck_assert_int_eq(steps_of(7), 1);
+    check_plans(graph, "clipped", 0, 3);
+    keep(gn_matmul(moved, gn_read(graph, variable("x", gn_shape_of(2, 4, 3)))));
+    ck_assert_int_eq(steps_of(7), 4); // the first version, the product, its variable, the second version
+    check_plans(graph, "clipped", 1, 3);
+}
+END_TEST
+
 START_TEST(versions_read_together) {
     for (int pair = 0; pair < 16; pair++) {
         gn_variable *w = variable("w", gn_shape_of(2, 4, 4));
@@ -1572,6 +1586,7 @@ Suite *test_suite(void) {
     tcase_add_test(hazards, swap);
     tcase_add_test(hazards, rotation);
     tcase_add_test(hazards, chain_of_assignments);
+    tcase_add_test(hazards, versions_in_registers);
     tcase_add_test(hazards, versions_read_together);
     tcase_add_test(hazards, old_and_new_together);
     tcase_add_test(hazards, old_value_after_a_detour);

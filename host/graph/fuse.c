@@ -41,10 +41,22 @@ static void join(planner *p, int from, int to) {
     p->last[to] = p->last[from];
 }
 
+// Is every reader of `node` in one of the two groups?
+static bool is_read_only_in(planner *p, const gn_node *node, int group, int other) {
+    for (int i = 0; i < p->plan->graph->count; i++)
+        if (planner_reads(p->plan->graph->nodes[i], node) && p->group[i] != group && p->group[i] != other)
+            return false;
+    return true;
+}
+
 // Must the two ends of an order edge be in different steps? A step makes an element of each node at a time:
-// it cannot write two versions of a variable, nor what its product reads at all indices.
-static bool is_apart(const gn_node *before, const gn_node *after) {
-    return before == after->previous || before->op == OP_MATMUL;
+// what its product reads at all indices it cannot write, and of two versions of a variable only the later
+// one, which will do where nobody else reads the earlier one.
+static bool is_apart(planner *p, const gn_node *before, const gn_node *after) {
+    bool replaced = before == after->previous;
+    bool passing = before->op == OP_ASSIGN && after->op == OP_ASSIGN &&
+                   is_read_only_in(p, before, p->group[before->id], p->group[after->id]);
+    return before->op == OP_MATMUL || (replaced && !passing);
 }
 
 // Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`, or if its
@@ -61,7 +73,7 @@ static bool group_reaches(planner *p, int group, int goal, bool direct) {
             int before = planner_group_of(p, input);
             if (before < 0 || before == group)
                 continue;
-            if (before == goal && (direct || (edge && is_apart(input, node))))
+            if (before == goal && (direct || (edge && is_apart(p, input, node))))
                 return true;
             if (before == goal || p->visited[before])
                 continue;
@@ -83,22 +95,14 @@ static bool same_count(const gn_node *a, const gn_node *b) {
     return gn_shape_count(a->shape) == gn_shape_count(b->shape);
 }
 
-// Is every reader of `node` in the group?
-static bool is_read_only_in(planner *p, const gn_node *node, int group) {
-    for (int i = 0; i < p->plan->graph->count; i++)
-        if (planner_reads(p->plan->graph->nodes[i], node) && p->group[i] != group)
-            return false;
-    return true;
-}
-
 // ---- Pointwise nodes and sums --------------------------------------------------------------------------
 
 // The sum's group takes the pointwise nodes that serve it alone, from its input backwards.
 static void absorb(planner *p, gn_node *input, int group) {
     gn_node *node = plan_base(input);
     if (!is_elementwise(node) || node->op == OP_ASSIGN || p->group[node->id] == group ||
-        !same_count(node, p->plan->graph->nodes[group]->input[0]) || !is_read_only_in(p, node, group) ||
-        !can_join(p, node->id, group))
+        !same_count(node, p->plan->graph->nodes[group]->input[0]) ||
+        !is_read_only_in(p, node, group, group) || !can_join(p, node->id, group))
         return;
     join(p, node->id, group);
     for (int i = 0; i < input_count(node); i++)

@@ -397,7 +397,7 @@ static int list_tenants(planner *p, tenant *tenants) {
             if (reader > dies[id])
                 dies[id] = reader;
         }
-        p->stored[i] |= is_writer(node);
+        p->stored[i] |= is_writer(node) && !plan->passing[i];
     }
     for (int s = 0; s < plan->count; s++)
         if (plan->steps[s].form == FORM_MATMUL)
@@ -484,13 +484,18 @@ static void place(planner *p) {
     size_t nodes = (size_t)graph->count;
     p->stored = gn_calloc(nodes, sizeof(bool));
     plan->places = gn_calloc(nodes, sizeof(placement));
+    plan->passing = gn_calloc(nodes, sizeof(bool));
     plan->commits = gn_calloc(nodes, sizeof(gn_node *));
     tenant *tenants = gn_calloc(nodes, sizeof(tenant));
     for (int i = 0; i < graph->count; i++) {
         plan->places[i].chunk = -1;
         gn_node *node = graph->nodes[i];
-        if (is_writer(node) && is_staged(p, node) && is_newest_version(graph, node))
+        if (!is_writer(node))
+            continue;
+        if (is_staged(p, node) && is_newest_version(graph, node))
             plan->commits[plan->commit_count++] = node;
+        if (!is_staged(p, node) && node->previous && p->group[node->previous->id] == p->group[node->id])
+            plan->passing[node->previous->id] = true;
     }
     int count = list_tenants(p, tenants);
     for (int s = 0; s < plan->count; s++) {
@@ -520,7 +525,8 @@ bool plan_is_in_variable(const plan *plan, const gn_node *node) {
     bool staged = false;
     for (int i = 0; i < plan->commit_count; i++)
         staged |= plan->commits[i]->variable == node->variable;
-    return node->op == OP_VARIABLE || node->op == OP_RECORD || (node->op == OP_ASSIGN && !staged);
+    return node->op == OP_VARIABLE || node->op == OP_RECORD ||
+           (node->op == OP_ASSIGN && !staged && !plan->passing[node->id]);
 }
 
 size_t plan_arena_bytes(const plan *plan) {
@@ -559,6 +565,7 @@ void plan_free(plan *plan) {
     }
     free(plan->steps);
     free(plan->places);
+    free(plan->passing);
     free(plan->chunks);
     free(plan->commits);
     gn_graph_free(plan->graph);

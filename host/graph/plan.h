@@ -55,7 +55,8 @@ typedef struct {
     plan_step *steps; // in order of execution
     int count;
     placement *places; // of each node, by id
-    size_t *chunks;    // bytes of each part of the arena
+    bool *passing;  // by node id: an assignment that the same step replaces, so that it is in registers alone
+    size_t *chunks; // bytes of each part of the arena
     int chunk_count;
     gn_node **commits; // assignments to copy into their variables at the end; none when in place
     int commit_count;
