@@ -183,6 +183,7 @@ static const struct {
     {&gan, "in-place", "cpu", "native", 0},
     {&wgan_gp, "linear", "cpu", "native", 1e-3},
     {&wgan_gp, "concurrent", "cpu", "native", 0}, // changes when launches run
+    {&wgan_gp, "concat", "cpu", "native", 1e-3},
     {&gan, "fuse", "cpu", "native", 1e-3},
     {&gan, "epilogue", "cpu", "native", 1e-3},
     {&gan, "columns", "cpu", "native", 1e-3},

@@ -7,6 +7,14 @@
 // Where X W and Y W are computed anyway, so are all products of what lies between the rows of X and Y with W.
 // WGAN-GP's critic judges real and generated images and, with the same weights, points between them: its
 // largest layer has only two products to make instead of three.
+//
+// And a sum of products is one product, of rows below each other:
+//
+//     A^T B + C^T D = [A; C]^T [B; D]
+//
+// So it is where a network judges twice in a step, or is differentiated twice: the gradient of a weight is
+// such a sum, which the longer product adds up where it makes it. [A; C] and [B; D] must be no work, see
+// concat.c.
 #include "graph/planner.h"
 
 // X in `factor X`, with one factor for each row; NULL where the node is nothing of the kind.
@@ -25,20 +33,6 @@ static gn_node *scaled_rows(const gn_node *node, gn_node **factor) {
     return NULL;
 }
 
-// Does the left matrix consist of the rows of two others? Then `first` becomes those on top.
-static bool is_of_rows(const gn_node *matrix, gn_node **first, gn_node **second) {
-    const gn_node *sum = plan_base((gn_node *)matrix);
-    if (sum->op != OP_ADD || sum->input[0]->op != OP_PAD || sum->input[1]->op != OP_PAD)
-        return false;
-    const gn_node *top = sum->input[0], *bottom = sum->input[1];
-    size_t above = gn_shape_count(top->input[0]->shape), below = gn_shape_count(bottom->input[0]->shape);
-    if (top->integer[0] != 0 || bottom->integer[1] != 0 || above + below != gn_shape_count(matrix->shape))
-        return false;
-    *first = plan_base(top->input[0]);
-    *second = plan_base(bottom->input[0]);
-    return true;
-}
-
 static bool is_same_but_left(const gn_node *product, const gn_node *other) {
     return other->op == OP_MATMUL && other->input[1] == product->input[1] && !other->integer[0] &&
            other->integer[1] == product->integer[1];
@@ -54,7 +48,7 @@ static gn_node *known_product(const gn_node *product, const gn_node *x) {
             continue;
         if (plan_base(other->input[0]) == x)
             return other;
-        if (is_of_rows(other->input[0], &first, &second) && (first == x || second == x))
+        if (planner_is_concatenation(other->input[0], &first, &second) && (first == x || second == x))
             return gn_rows(other, first == x ? 0 : other->shape.size[0] - rows, rows);
     }
     return NULL;
@@ -73,4 +67,36 @@ gn_node *planner_combine_products(const gn_node *product) {
         terms[i] = gn_mul(gn_broadcast(factor, product->shape), known);
     }
     return gn_add(terms[0], terms[1]);
+}
+
+// Is the product one of two in a sum, and needed by nothing else?
+static bool is_term(const gn_graph *graph, const bool *needed, const gn_node *product, const gn_node *sum) {
+    if (product->op != OP_MATMUL || !product->integer[0] || product->integer[1])
+        return false;
+    for (int i = 0; i < graph->count; i++)
+        if (needed[i] && graph->nodes[i] != sum)
+            for (int j = 0; j < op_table[graph->nodes[i]->op].inputs; j++)
+                if (plan_base(graph->nodes[i]->input[j]) == product)
+                    return false;
+    return true;
+}
+
+// Has a concatenation with the matrix on top its two parts where tensors may lie?
+static bool is_aligned(const gn_node *matrix, size_t alignment) {
+    return gn_shape_count(matrix->shape) * gn_type_size(matrix->type) % alignment == 0;
+}
+
+bool planner_is_sum_of_products(const gn_graph *graph, const bool *needed, const gn_node *sum,
+                                size_t alignment) {
+    const gn_node *a = sum->input[0], *b = sum->input[1];
+    return sum->op == OP_ADD && a != b && is_term(graph, needed, a, sum) && is_term(graph, needed, b, sum) &&
+           gn_shape_equal(a->shape, b->shape) && is_aligned(a->input[0], alignment) &&
+           is_aligned(a->input[1], alignment);
+}
+
+gn_node *planner_join_products(const gn_node *first, const gn_node *second) {
+    gn_node fields = *first;
+    for (int i = 0; i < 2; i++)
+        fields.input[i] = gn_concat_rows(first->input[i], second->input[i]);
+    return node_new(fields.input[0]->graph, fields);
 }

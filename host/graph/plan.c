@@ -7,7 +7,9 @@
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
 //  3. fuse         joins nodes into steps of one launch each, see fuse.c.
 //  4. schedule     puts the joined steps in order.
-//  5. place        gives each tensor that memory must hold a place in the arena.
+//  5. place        gives each tensor that memory must hold a place in the arena; what consists of two others
+//  is
+//                  a place for both, see concat.c.
 //  6. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
@@ -34,6 +36,7 @@ plan_options plan_options_default(void) {
         .passes = !off || !strstr(off, "passes"),
         .epilogue = !off || !strstr(off, "epilogue"),
         .columns = !off || !strstr(off, "columns"),
+        .concat = !off || !strstr(off, "concat"),
         .reuse = !off || !strstr(off, "reuse"),
         .in_place = !off || !strstr(off, "in-place"),
         .concurrent = !off || !strstr(off, "concurrent"),
@@ -121,24 +124,49 @@ static gn_node *copy_product(const planner *p, const gn_node *product) {
                   gn_broadcast(gn_reshape(b, gn_shape_of(2, 1, columns)), product->shape));
 }
 
+// What `node` is, with the copies of its inputs.
+static gn_node copy_fields(planner *p, gn_node **copies, const gn_node *node) {
+    gn_node fields = *node;
+    for (int j = 0; j < input_count(node); j++)
+        fields.input[j] = copy_input(p, copies, node, node->input[j]);
+    if (fields.previous)
+        fields.previous = copies[fields.previous->id]; // NULL where nobody needs the old value
+    return fields;
+}
+
+static gn_node *copy_node(planner *p, gn_node **copies, const gn_node *node) {
+    gn_node fields = copy_fields(p, copies, node);
+    return fields.op == OP_SUM      ? copy_sum(p, &fields)
+           : fields.op == OP_MATMUL ? copy_product(p, &fields)
+                                    : node_new(p->plan->graph, fields);
+}
+
+static gn_node *copy_sum_of_products(planner *p, gn_node **copies, const gn_node *sum) {
+    gn_node first = copy_fields(p, copies, sum->input[0]), second = copy_fields(p, copies, sum->input[1]);
+    return planner_join_products(&first, &second);
+}
+
 static void copy_needed(planner *p, const gn_graph *graph) {
-    bool *needed = gn_calloc((size_t)graph->count, sizeof *needed);
-    gn_node **copies = gn_calloc((size_t)graph->count, sizeof *copies);
+    size_t count = (size_t)graph->count;
+    bool *needed = gn_calloc(count, sizeof *needed);
+    bool *joined = gn_calloc(count, sizeof *joined); // sums of products, and these
+    gn_node **copies = gn_calloc(count, sizeof *copies);
+    bool may_join = p->options.linear && p->options.fuse && p->options.concat && !p->options.apart;
     mark_needed(needed, graph);
+    for (int i = 0; i < graph->count && may_join; i++) {
+        const gn_node *sum = graph->nodes[i];
+        if (needed[i] && planner_is_sum_of_products(graph, needed, sum, p->options.alignment))
+            joined[i] = joined[sum->input[0]->id] = joined[sum->input[1]->id] = true;
+    }
     p->plan->graph = gn_graph_new(graph->state);
     for (int i = 0; i < graph->count; i++) {
-        if (!needed[i] || (p->options.fuse && is_cheap(graph->nodes[i])))
-            continue;
-        gn_node fields = *graph->nodes[i];
-        for (int j = 0; j < input_count(&fields); j++)
-            fields.input[j] = copy_input(p, copies, graph->nodes[i], fields.input[j]);
-        if (fields.previous)
-            fields.previous = copies[fields.previous->id]; // NULL where nobody needs the old value
-        copies[i] = fields.op == OP_SUM      ? copy_sum(p, &fields)
-                    : fields.op == OP_MATMUL ? copy_product(p, &fields)
-                                             : node_new(p->plan->graph, fields);
+        const gn_node *node = graph->nodes[i];
+        bool product = joined[i] && node->op == OP_MATMUL;
+        if (needed[i] && !product && !(p->options.fuse && is_cheap(node)))
+            copies[i] = joined[i] ? copy_sum_of_products(p, copies, node) : copy_node(p, copies, node);
     }
     free(copies);
+    free(joined);
     free(needed);
 }
 
@@ -349,11 +377,16 @@ bool plan_step_has(const plan_step *step, const gn_node *node) {
 
 // ---- 5. Places ---------------------------------------------------------------------------------------
 
-// A tensor in need of a place: alive from the step that writes it to the last that reads it.
+// From the step that writes a tensor to the last that reads it.
+typedef struct {
+    int born, dies;
+} life;
+
+// A tensor in need of a place.
 typedef struct {
     gn_node *node;
     size_t bytes;
-    int born, dies;
+    life life;
 } tenant;
 
 static bool is_newest_version(const gn_graph *graph, const gn_node *assignment) {
@@ -381,46 +414,89 @@ static void place_sums(planner *p, plan_step *step) {
     p->stored[step->sums->id] = true;
 }
 
-static int list_tenants(planner *p, tenant *tenants) {
-    plan *plan = p->plan;
-    int *step_of = gn_calloc((size_t)plan->graph->count, sizeof(int));
-    int *dies = gn_calloc((size_t)plan->graph->count, sizeof(int));
+static int later(int a, int b) {
+    return a > b ? a : b;
+}
+
+// When tensors are alive, by node id; dead ones end before they begin. A part ends with its whole, which
+// begins with the first of its parts.
+static void find_lives(const plan *plan, life *lives) {
+    int count = plan->graph->count;
+    for (int i = 0; i < count; i++)
+        lives[i] = (life){plan->count, -1};
     for (int s = 0; s < plan->count; s++)
-        for (int i = 0; i < plan->steps[s].count; i++)
-            step_of[plan->steps[s].nodes[i]->id] = s;
+        for (int k = 0; k < plan->steps[s].count; k++) {
+            const gn_node *node = plan->steps[s].nodes[k];
+            lives[node->id] = plan->steps[s].constant ? (life){0, plan->count} : (life){s, s};
+            for (int j = 0; j < input_count(node); j++) {
+                life *read = &lives[plan_base(node->input[j])->id];
+                read->dies = later(read->dies, s);
+            }
+        }
+    for (int i = 0; i < plan->commit_count; i++)
+        lives[plan->commits[i]->id].dies = plan->count;
+    for (int i = 0; i < count; i++)
+        for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole)
+            lives[i].dies = later(lives[i].dies, lives[whole->id].dies);
+    for (int i = 0; i < count; i++)
+        for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole) {
+            life *all = &lives[whole->id];
+            all->born = lives[i].born < all->born ? lives[i].born : all->born;
+            all->dies = later(all->dies, lives[i].dies);
+        }
+}
+
+// Marks what must be in memory.
+static void find_stored(planner *p) {
+    plan *plan = p->plan;
     for (int i = 0; i < plan->graph->count; i++) {
         gn_node *node = plan->graph->nodes[i];
         for (int j = 0; j < input_count(node) && node->op != OP_RESHAPE; j++) {
-            int id = plan_base(node->input[j])->id, reader = step_of[i];
-            if (p->group[id] != p->group[i])
-                p->stored[id] = true;
-            if (reader > dies[id])
-                dies[id] = reader;
+            int id = plan_base(node->input[j])->id;
+            p->stored[id] |= p->group[id] != p->group[i];
         }
         p->stored[i] |= is_writer(node) && !plan->passing[i];
     }
     for (int s = 0; s < plan->count; s++)
         if (plan->steps[s].form == FORM_MATMUL)
             place_sums(p, &plan->steps[s]);
-    for (int i = 0; i < plan->commit_count; i++)
-        dies[plan->commits[i]->id] = plan->count;
-    int count = 0;
-    for (int s = 0; s < plan->count; s++)
-        for (int i = 0; i < plan->steps[s].count; i++) {
-            gn_node *node = plan->steps[s].nodes[i];
-            size_t alignment = p->options.alignment,
-                   padded = (bytes_of(node) + alignment - 1) / alignment * alignment;
-            tenant t = {node, padded, s, dies[node->id] > s ? dies[node->id] : s};
-            if (plan->steps[s].constant) {
-                t.born = 0;
-                t.dies = plan->count;
-            }
-            if (p->stored[node->id] && !plan_is_in_variable(plan, node))
-                tenants[count++] = t;
-        }
-    free(step_of);
-    free(dies);
+}
+
+static int list_tenants(planner *p, tenant *tenants) {
+    plan *plan = p->plan;
+    int nodes = plan->graph->count, count = 0;
+    life *lives = gn_calloc((size_t)nodes, sizeof *lives);
+    size_t alignment = p->options.alignment;
+    find_stored(p);
+    find_lives(plan, lives);
+    for (int i = 0; i < nodes; i++) {
+        gn_node *node = plan->graph->nodes[i];
+        size_t padded = (bytes_of(node) + alignment - 1) / alignment * alignment;
+        if (p->stored[i] && p->group[i] >= 0 && lives[i].born <= lives[i].dies &&
+            !plan_is_in_variable(plan, node))
+            tenants[count++] = (tenant){node, padded, lives[i]};
+    }
+    free(lives);
     return count;
+}
+
+// The most bytes that are alive at once; parts count, and what they are part of does not.
+static size_t count_live(const plan *plan, const tenant *tenants, int count) {
+    bool *has_parts = gn_calloc((size_t)plan->graph->count, sizeof *has_parts);
+    size_t most = 0;
+    for (int i = 0; i < plan->graph->count; i++)
+        if (plan->parts[i].whole)
+            has_parts[plan->parts[i].whole->id] = true;
+    for (int s = 0; s < plan->count; s++) {
+        size_t live = 0;
+        for (int i = 0; i < count; i++)
+            live += tenants[i].life.born <= s && s <= tenants[i].life.dies && !has_parts[tenants[i].node->id]
+                        ? tenants[i].bytes
+                        : 0;
+        most = live > most ? live : most;
+    }
+    free(has_parts);
+    return most;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -435,7 +511,7 @@ static int by_size(const void *a, const void *b) {
 static bool are_together(const planner *p, const tenant *a, const tenant *b) {
     enum { SMALL = 4096 };
     bool small = p->options.concurrent && !p->options.apart && (a->bytes <= SMALL || b->bytes <= SMALL);
-    return !p->options.reuse || small || (a->born <= b->dies && b->born <= a->dies);
+    return !p->options.reuse || small || (a->life.born <= b->life.dies && b->life.born <= a->life.dies);
 }
 
 // The lowest free offset in the chunk for tenant i, among those placed before it; SIZE_MAX where none is.
@@ -475,6 +551,13 @@ static placement find_chunk(const planner *p, const tenant *tenants, int i) {
     return (placement){chunk < 0 ? p->plan->chunk_count : chunk, 0};
 }
 
+static placement place_of_part(const plan *plan, int id) {
+    size_t offset = 0;
+    for (; plan->parts[id].whole; id = plan->parts[id].whole->id)
+        offset += plan->parts[id].offset;
+    return (placement){plan->places[id].chunk, plan->places[id].offset + offset};
+}
+
 // Largest first, each at the lowest offset that nobody alive with it holds, or in the smallest chunk: the
 // greedy heuristics "by size", for offsets and for shared objects, of Pisarchyk and Lee 2020
 // (arXiv:2001.03288).
@@ -497,16 +580,14 @@ static void place(planner *p) {
         if (!is_staged(p, node) && node->previous && p->group[node->previous->id] == p->group[node->id])
             plan->passing[node->previous->id] = true;
     }
-    int count = list_tenants(p, tenants);
-    for (int s = 0; s < plan->count; s++) {
-        size_t live = 0;
-        for (int i = 0; i < count; i++)
-            live += tenants[i].born <= s && s <= tenants[i].dies ? tenants[i].bytes : 0;
-        plan->live_bytes = live > plan->live_bytes ? live : plan->live_bytes;
-    }
-    qsort(tenants, (size_t)count, sizeof *tenants, by_size);
-    plan->chunks = gn_calloc((size_t)count + 1, sizeof(size_t));
-    for (int i = 0; i < count; i++) {
+    int count = list_tenants(p, tenants), wholes = 0;
+    plan->live_bytes = count_live(plan, tenants, count);
+    for (int i = 0; i < count; i++)
+        if (!plan->parts[tenants[i].node->id].whole)
+            tenants[wholes++] = tenants[i];
+    qsort(tenants, (size_t)wholes, sizeof *tenants, by_size);
+    plan->chunks = gn_calloc((size_t)wholes + 1, sizeof(size_t));
+    for (int i = 0; i < wholes; i++) {
         placement at = p->options.apart ? find_chunk(p, tenants, i) : find_room(p, tenants, i);
         plan->places[tenants[i].node->id] = at;
         if (plan->chunks[at.chunk] < at.offset + tenants[i].bytes)
@@ -514,6 +595,9 @@ static void place(planner *p) {
         if (plan->chunk_count <= at.chunk)
             plan->chunk_count = at.chunk + 1;
     }
+    for (int i = 0; i < graph->count; i++)
+        if (plan->parts[i].whole)
+            plan->places[i] = place_of_part(plan, i);
     free(tenants);
 }
 
@@ -543,6 +627,9 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     planner_fuse(&p);
     schedule(&p);
     find_constants(p.plan);
+    p.plan->parts = gn_calloc((size_t)p.plan->graph->count + 1, sizeof(part));
+    if (options.concat && !options.apart)
+        planner_place_parts(&p);
     place(&p);
     planner_find_waits(&p);
     free(p.edges);
@@ -566,6 +653,7 @@ void plan_free(plan *plan) {
     free(plan->steps);
     free(plan->places);
     free(plan->passing);
+    free(plan->parts);
     free(plan->chunks);
     free(plan->commits);
     gn_graph_free(plan->graph);

@@ -8,17 +8,18 @@
 
 // Each optimisation can be switched off; the results stay the same, to rounding.
 typedef struct {
-    bool split;       // a long sum in two stages
-    bool linear;      // a product of rows between others' rows from their products
-    bool fuse;        // several pointwise operations in one kernel
-    bool passes;      // several sums, and what else is needed of their elements, in one pass over these
-    bool columns;     // sums over rows in one kernel with what needs them
-    bool epilogue;    // pointwise operations in the kernel of the matrix product that they read
-    bool reuse;       // one place in the arena for tensors that are never alive together
-    bool in_place;    // an assignment writes into its variable at once
-    bool concurrent;  // a device may carry out several steps at the same time
-    bool apart;       // tensors that are alive together lie in chunks of their own, each at the beginning
-    size_t alignment; // bytes, of each tensor in the arena
+    bool split;      // a long sum in two stages
+    bool linear;     // a product of rows between others' rows from their products
+    bool fuse;       // several pointwise operations in one kernel
+    bool passes;     // several sums, and what else is needed of their elements, in one pass over these
+    bool columns;    // sums over rows in one kernel with what needs them
+    bool epilogue;   // pointwise operations in the kernel of the matrix product that they read
+    bool concat;     // the parts of a concatenation are computed where it lies
+    bool reuse;      // one place in the arena for tensors that are never alive together
+    bool in_place;   // an assignment writes into its variable at once
+    bool concurrent; // a device may carry out several steps at the same time
+    bool apart; // tensors that are alive together lie in chunks of their own, each at the beginning; no parts
+    size_t alignment;      // bytes, of each tensor in the arena
     size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
     int product_columns;   // which a product's kernel finishes at once; 0: it takes no epilogue
     int product_depth;     // of a sum in its registers: longer ones pass through memory, unfinished
@@ -26,7 +27,7 @@ typedef struct {
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
-// "split,linear,fuse,passes,columns,epilogue,reuse,in-place,concurrent".
+// "split,linear,fuse,passes,columns,epilogue,concat,reuse,in-place,concurrent".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an
@@ -50,11 +51,18 @@ typedef struct {
     size_t offset;
 } placement;
 
+// A tensor that lies in another's place.
+typedef struct {
+    gn_node *whole; // NULL: it is no part
+    size_t offset;  // bytes
+} part;
+
 typedef struct {
     gn_graph *graph;  // a rewritten copy of what the assignments need
     plan_step *steps; // in order of execution
     int count;
     placement *places; // of each node, by id
+    part *parts;       // of each node, by id
     bool *passing;  // by node id: an assignment that the same step replaces, so that it is in registers alone
     size_t *chunks; // bytes of each part of the arena
     int chunk_count;

@@ -41,12 +41,26 @@ int planner_group_of(const planner *p, gn_node *input);
 // The matrix product of a group, NULL for none.
 gn_node *planner_product_of(const planner *p, int group);
 
+// Is the node, behind views, one tensor behind another? Then these are `first` and `second`.
+bool planner_is_concatenation(const gn_node *node, gn_node **first, gn_node **second);
+
 // Of the first pass, see linear.c: what has the value of a matrix product, given by its fields, for less,
 // made of products that are in the plan's graph already. NULL where there is no such thing.
 gn_node *planner_combine_products(const gn_node *product);
 
+// Is the node the sum of two products of transposed matrices, which nothing else needs, and which may become
+// one?
+bool planner_is_sum_of_products(const gn_graph *graph, const bool *needed, const gn_node *sum,
+                                size_t alignment);
+
+// That one product, of the fields of the two.
+gn_node *planner_join_products(const gn_node *first, const gn_node *second);
+
 // The third pass, see fuse.c: puts nodes into groups.
 void planner_fuse(planner *p);
+
+// Of the fifth pass, see concat.c: removes steps that concatenate what other steps can write in place.
+void planner_place_parts(planner *p);
 
 // The last pass, see waits.c: which steps wait for which.
 void planner_find_waits(planner *p);
