@@ -1105,6 +1105,10 @@ START_TEST(sums_share_a_pass) {
     keep(gn_sum_axis(gn_square(x), 0));
     keep(gn_matmul(x, matrix("w", 6, 3)));
     check_passes_steps("centred", 8, 6);
+
+    y = gn_tanh(matrix("x", 4, 6)); // at once
+    keep(gn_sum_axis(gn_square(gn_sub(y, gn_sum_axis(y, 0))), 0));
+    check_passes_steps("less its sum", 4, 3);
 }
 END_TEST
 
@@ -1419,7 +1423,8 @@ static gn_node *random_shape(const pool *p) {
                                                    graph_matmul(gn_tanh(x), true, x, false)))
                                   : gn_concat_rows(x, gn_concat_rows(gn_tanh(x), gn_neg(x)));
     case 6:
-        return gn_sub(x, bounded(gn_sum_axis(x, 0)));
+        return below(2) ? gn_sub(x, bounded(gn_sum_axis(x, 0)))
+                        : bounded(gn_mean(gn_square(gn_sub(x, gn_sum_axis(x, axis)))));
     case 7:
         return gn_add(x, gn_tanh(gn_sum_axis(gn_square(bounded(x)), 0)));
     case 0:

@@ -254,6 +254,24 @@ static bool shares_pass(const planner *p, int group, const gn_node *sum) {
     return true;
 }
 
+// Does the group read a sum that the other makes? That is complete only after the pass.
+static bool reads_sum(const planner *p, int group, int other) {
+    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
+        const gn_node *node = p->plan->graph->nodes[i];
+        for (int j = 0; j < input_count(node); j++) {
+            const gn_node *input = plan_base(node->input[j]);
+            if (input->op == OP_SUM && p->group[input->id] == other)
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool can_share_pass(planner *p, int from, int to) {
+    return shares_pass(p, from, sum_of(p, to)) && !reads_sum(p, from, to) && !reads_sum(p, to, from) &&
+           can_join(p, from, to) && can_join(p, to, from);
+}
+
 // Joins groups of which a sum reads what the other computes, or reads too.
 static void join_passes(planner *p) {
     gn_graph *graph = p->plan->graph;
@@ -267,7 +285,7 @@ static void join_passes(planner *p) {
                 int from = p->group[k], to = p->group[i];
                 if (from >= 0 && from != to && !p->columns[from] &&
                     (k == input->id || (sum_of(p, from) && planner_reads(graph->nodes[k], input))) &&
-                    shares_pass(p, from, sum) && can_join(p, from, to) && can_join(p, to, from))
+                    can_share_pass(p, from, to))
                     join(p, from, to);
             }
         }
