@@ -1109,6 +1109,11 @@ START_TEST(sums_share_a_pass) {
     y = gn_tanh(matrix("x", 4, 6)); // at once
     keep(gn_sum_axis(gn_square(gn_sub(y, gn_sum_axis(y, 0))), 0));
     check_passes_steps("less its sum", 4, 3);
+
+    y = gn_tanh(matrix("x", 4, 6)); // more than a pass has room for: four sums and tanh, then two sums
+    for (int i = 0; i < 6; i++)
+        keep(gn_sum_axis(gn_scale(y, i + 2), 0));
+    check_passes_steps("many sums", 13, 8);
 }
 END_TEST
 

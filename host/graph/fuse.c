@@ -267,9 +267,19 @@ static bool reads_sum(const planner *p, int group, int other) {
     return false;
 }
 
+static int count_sums(const planner *p, int group) {
+    int sums = 0;
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
+        sums += p->plan->graph->nodes[i]->op == OP_SUM;
+    return sums;
+}
+
+// Each sum of a pass takes a vector register on a CPU, and on a GPU 4 bytes of local memory a work-item.
 static bool can_share_pass(planner *p, int from, int to) {
-    return shares_pass(p, from, sum_of(p, to)) && !reads_sum(p, from, to) && !reads_sum(p, to, from) &&
-           can_join(p, from, to) && can_join(p, to, from);
+    enum { MOST_SUMS = 4 };
+    return count_sums(p, from) + count_sums(p, to) <= MOST_SUMS && shares_pass(p, from, sum_of(p, to)) &&
+           !reads_sum(p, from, to) && !reads_sum(p, to, from) && can_join(p, from, to) &&
+           can_join(p, to, from);
 }
 
 // Joins groups of which a sum reads what the other computes, or reads too.

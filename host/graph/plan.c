@@ -8,8 +8,7 @@
 //  3. fuse         joins nodes into steps of one launch each, see fuse.c.
 //  4. schedule     puts the joined steps in order.
 //  5. place        gives each tensor that memory must hold a place in the arena; what consists of two others
-//  is
-//                  a place for both, see concat.c.
+//                  is a place for both, see concat.c.
 //  6. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
