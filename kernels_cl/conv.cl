@@ -66,6 +66,7 @@ kernel void NAME(global const float *image, global float *columns, const uint n)
 #else
         global float *to = columns + i * (K * K * CHANNELS);
         for (uint ky = 0; ky < K; ky++)
+#pragma unroll
             for (uint kx = 0; kx < K; kx++)
                 for (uint c = 0; c < CHANNELS; c += VECTOR, to += VECTOR)
                     STORE(FUNCTION(image, i, ky, kx, c), to);
@@ -75,33 +76,40 @@ kernel void NAME(global const float *image, global float *columns, const uint n)
 
 #else
 
-// The vector of channels from c on of the pixel whose number is given.
-static T FUNCTION(global const float *columns, const uint pixel, const uint c) {
-    const uint x = pixel % WIDTH + PADDING, y = pixel / WIDTH % HEIGHT + PADDING;
-    const uint n = pixel / (WIDTH * HEIGHT);
-    T sum = (T)(0.0f);
-    for (uint ky = y % STRIDE; ky < K; ky += STRIDE)
-        for (uint kx = x % STRIDE; kx < K; kx += STRIDE) {
-            const uint oy = (y - ky) / STRIDE, ox = (x - kx) / STRIDE;
-            if (y >= ky && oy < OUT_HEIGHT && x >= kx && ox < OUT_WIDTH) {
-                const uint row = (n * OUT_HEIGHT + oy) * OUT_WIDTH + ox;
-                sum += LOAD(columns + (row * (K * K) + ky * K + kx) * CHANNELS + c);
-            }
-        }
-    return sum;
-}
+#ifdef GANC_GPU
+#define SHARE 1 // vectors of a pixel for a work-item
+#else
+#define SHARE VECTORS
+#endif
+#define REACH ((K + STRIDE - 1) / STRIDE) // windows that hold a pixel, each way, at most
 
 kernel void NAME(global const float *columns, global float *image, const uint n) {
     const uint i = get_global_id(0);
     if (i < n) {
-#ifdef GANC_GPU
-        STORE(FUNCTION(columns, i / VECTORS, i % VECTORS * VECTOR), image + i * VECTOR);
-#else
-        for (uint c = 0; c < CHANNELS; c += VECTOR)
-            STORE(FUNCTION(columns, i, c), image + i * CHANNELS + c);
-#endif
+        const uint pixel = i / (VECTORS / SHARE), c = i % (VECTORS / SHARE) * VECTOR;
+        const uint x = pixel % WIDTH + PADDING, y = pixel / WIDTH % HEIGHT + PADDING;
+        const uint image_number = pixel / (WIDTH * HEIGHT);
+        T sum[SHARE];
+        for (uint v = 0; v < SHARE; v++)
+            sum[v] = (T)(0.0f);
+#pragma unroll
+        for (uint down = 0; down < REACH; down++)
+#pragma unroll
+            for (uint right = 0; right < REACH; right++) {
+                const uint ky = y % STRIDE + down * STRIDE, kx = x % STRIDE + right * STRIDE;
+                // Where these would be negative they wrap round to huge numbers, beyond the last place as well.
+                const uint oy = (y - ky) / STRIDE, ox = (x - kx) / STRIDE;
+                const uint row = (image_number * OUT_HEIGHT + oy) * OUT_WIDTH + ox;
+                if (ky < K && kx < K && oy < OUT_HEIGHT && ox < OUT_WIDTH)
+                    for (uint v = 0; v < SHARE; v++)
+                        sum[v] += LOAD(columns + (row * (K * K) + ky * K + kx) * CHANNELS + c + v * VECTOR);
+            }
+        for (uint v = 0; v < SHARE; v++)
+            STORE(sum[v], image + pixel * CHANNELS + c + v * VECTOR);
     }
 }
 
+#undef SHARE
+#undef REACH
 #endif
 #undef VECTORS

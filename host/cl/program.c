@@ -328,7 +328,7 @@ static bool add_batch_rows(builder *b, gn_node *node) {
 // out, in, n
 static bool add_resize(builder *b, gn_node *node) {
     launch *l = add_kernel(b, file_program(b, &b->program->image, "image.cl", NULL), "resize", node);
-    size_t n = gn_shape_count(node->shape);
+    size_t n = gn_shape_count(node->shape) / (size_t)last_size(node);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
            set_number(l, &i, (cl_uint)n) && set_range(b, l, n, group_size(b));
