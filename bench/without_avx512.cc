@@ -5,9 +5,9 @@
 //   export LD_PRELOAD=$PWD/without_avx512.so
 //   export POCL_CACHE_DIR=/tmp/avx2 XDG_CACHE_HOME=/tmp/avx2    # kernels for it, and what is found out about it
 //   export ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2    # PyTorch likewise
-//   export XLA_FLAGS=--xla_cpu_max_isa=AVX2                                                 # and JAX
 //
-// Then `ganc devices` shows a haswell, and bench/pytorch.py and bench/jax_steps.py compare. Needs llvm-15-dev.
+// Then `ganc devices` shows a haswell, and bench/pytorch.py compares. Needs llvm-15-dev. JAX 0.12 cannot be told:
+// --xla_cpu_max_isa=AVX2 leaves alone the products of its YNNPACK, which go by the processor.
 #include <dlfcn.h>
 #include <llvm/ADT/StringMap.h>
 #include <llvm/ADT/StringRef.h>
