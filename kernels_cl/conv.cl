@@ -21,6 +21,9 @@
 // col2im gathers: each pixel looks up the columns that hold it, those with oy * STRIDE + ky = y + PADDING, at
 // most ceil(K / STRIDE)^2 of them, in the order of ky, then kx. No atomics, the same bits every time.
 //
+// The loops over a window are of known length, and unrolled: where a pixel has a single channel they are most of
+// the work.
+//
 // 1-D, any local size; more work-items do nothing. CPU devices: a work-item for each row of the columns or
 // pixel of the image, n of them. GPU devices: one for each vector written, so that neighbours write to
 // neighbouring places.

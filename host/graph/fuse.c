@@ -91,6 +91,11 @@ static bool can_join(planner *p, int producer, int consumer) {
     return !group_reaches(p, consumer, producer, false);
 }
 
+// The same whichever of the two reads the other: neither needs the other by way of a third.
+static bool can_join_either_way(planner *p, int one, int other) {
+    return can_join(p, one, other) && can_join(p, other, one);
+}
+
 static bool same_count(const gn_node *a, const gn_node *b) {
     return gn_shape_count(a->shape) == gn_shape_count(b->shape);
 }
@@ -278,8 +283,7 @@ static int count_sums(const planner *p, int group) {
 static bool can_share_pass(planner *p, int from, int to) {
     enum { MOST_SUMS = 4 };
     return count_sums(p, from) + count_sums(p, to) <= MOST_SUMS && shares_pass(p, from, sum_of(p, to)) &&
-           !reads_sum(p, from, to) && !reads_sum(p, to, from) && can_join(p, from, to) &&
-           can_join(p, to, from);
+           !reads_sum(p, from, to) && !reads_sum(p, to, from) && can_join_either_way(p, from, to);
 }
 
 // Joins groups of which a sum reads what the other computes, or reads too.
@@ -309,12 +313,11 @@ static bool is_scalar(const planner *p, int i) {
     return is_elementwise(node) && gn_shape_count(node->shape) == 1 && !is_in_sum(p, node);
 }
 
-// Neither needs the other by way of a third.
 static void join_scalars(planner *p) {
     for (int i = 0; i < p->plan->graph->count; i++)
         for (int j = 0; j < i && is_scalar(p, i); j++)
-            if (is_scalar(p, j) && p->group[i] != p->group[j] && can_join(p, p->group[i], p->group[j]) &&
-                can_join(p, p->group[j], p->group[i]))
+            if (is_scalar(p, j) && p->group[i] != p->group[j] &&
+                can_join_either_way(p, p->group[i], p->group[j]))
                 join(p, p->group[j], p->group[i]);
 }
 
