@@ -10,6 +10,12 @@
 // Each element of C belongs to one work-item, which adds DEPTH products in the order of l, and such sums to
 // each other: a single float that takes up all of a long sum would lose more digits to rounding (Higham 1993,
 // The accuracy of floating point summation). Whatever the tile, the bits are the same, but for gemm_dot.
+//
+// gemm_sliced_*, with SLICED, for a C of few elements and long sums: a third dimension of the NDRange, each
+// index of which sums up `length` steps of l into partial[slice][i][j]; gemm_fold adds these up in order and
+// finishes. On a GPU that makes groups enough; on a CPU it keeps all threads busy, and each reads whole rows of
+// a transposed A in order, where a part of its columns would come from memory in small pieces.
+//
 // Buffers need no padding; a, b and c have m k, k n and m n elements, each less than 2^31 - 2^16. The host
 // chooses the kernel, the tile and the ranges (host/cl/gemm_native.c).
 //
@@ -29,6 +35,7 @@
 //     and goes on to the next NR columns: what it reads of A stays in the cache meanwhile, and is fetched from
 //     memory once for all of its columns (Goto and van de Geijn 2008, Anatomy of high-performance matrix
 //     multiplication). B stored (n, k) is transposed on the way, by squares of VW x VW in registers.
+//     gemm_sliced_* do the same.
 //   gemm_across_nt, for few rows: the transpose of C, with the operands' parts exchanged. The vectors lie along
 //     A's rows, of which the panel is a copy, and B gives the scalars, where it lies: what is copied and
 //     transposed is small, and one panel serves many columns. A work-item makes up to SPAN columns of C, keeps
@@ -41,9 +48,7 @@
 //   to local memory, zeros where the matrices end, then each adds to its WPT x WPT elements, which lie SIDE
 //   apart, so that neighbours read neighbouring words and store neighbouring columns. Meanwhile the next two
 //   panels are on their way to registers.
-//   gemm_sliced_*, with SLICED, for a C of few tiles: a third dimension of groups, each of which sums up
-//     `length` steps of l, a multiple of TK, into partial[slice][i][j]. gemm_fold, with FOLDING, adds these up
-//     in order and finishes; a work-item an element.
+//   A slice's length is a multiple of TK. gemm_fold, with FOLDING: a work-item an element.
 //
 // Every element of C is stored by FINISH(i, j, value), once, when its sum is complete; value is a vector of
 // the columns j .. j+VW where GANC_CPU finds as many. An epilogue (host/cl/codegen.c) gives it another meaning:
@@ -308,8 +313,8 @@ NOT_INLINED static void tile_of_b(int i, int j, int m, int n, int k, int from, i
 }
 
 // DEPTH steps, or less, of the tiles in rows top .. bottom. One call for all of them: one for each took 3% longer.
-NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n, int k, int from, int depth,
-                                       global const float *a, int row_step, int l_step,
+NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n, int from, int depth, int add,
+                                       int last, global const float *a, int row_step, int l_step,
                                        local const float *panel, global float *c PARAMETERS) {
     for (int i = top; i < bottom; i += MR) {
         int rows[MR];
@@ -317,9 +322,57 @@ NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n,
         find_rows(rows, i, m, row_step);
         clear_tile(acc);
         add_steps_of_panel(acc, a + from * l_step, rows, l_step, panel, NR, depth);
-        store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
+        store_tile(acc, i, j, m, n, add, last, c ARGUMENTS);
     }
 }
+
+// Of `count` things that the work-items along a dimension share: the first one of item `item`, which is behind
+// the last one of the item before.
+static int share(int dimension, int item, int count) {
+    return (int)((long)count * item / (long)get_global_size(dimension));
+}
+
+// What a work-item of a kernel that makes columns of tiles does, with the terms first .. end of the sums.
+#define MAKE_COLUMNS(first, end, row_step, l_step, pack, last)                                               \
+    int y = (int)get_global_id(0), x = (int)get_global_id(1);                                                \
+    int columns = (n + NR - 1) / NR, rows = (m + MR - 1) / MR;                                               \
+    int left = share(1, x, columns) * NR, right = min(share(1, x + 1, columns) * NR, n);                     \
+    int top = share(0, y, rows) * MR, bottom = min(share(0, y + 1, rows) * MR, m);                           \
+    for (int from = first; from < end; from += DEPTH) {                                                      \
+        int depth = min(DEPTH, end - from);                                                                  \
+        for (int j = left; j < right; j += NR) {                                                             \
+            pack;                                                                                            \
+            tiles_of_panel(top, bottom, j, m, n, from, depth, from > first, last, a, row_step, l_step,       \
+                           panel, c ARGUMENTS);                                                              \
+        }                                                                                                    \
+    }
+
+#ifdef SLICED
+#define COLUMN_KERNEL(letters, row_step, l_step, pack)                                                       \
+    kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_sliced_##letters(                        \
+        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
+        global float *partial, int length) {                                                                 \
+        local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
+        int slice = (int)get_global_id(2), first = slice * length, end = min(first + length, k);             \
+        global float *c = partial + slice * m * n;                                                           \
+        MAKE_COLUMNS(first, end, row_step, l_step, pack, 0)                                                  \
+    }
+#else
+#define COLUMN_KERNEL(letters, row_step, l_step, pack)                                                       \
+    kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_column_##letters(                        \
+        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
+        global float *c PARAMETERS) {                                                                        \
+        local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
+        MAKE_COLUMNS(0, k, row_step, l_step, pack, from + depth == k)                                        \
+    }
+#endif
+
+COLUMN_KERNEL(nn, k, 1, pack_rows(panel, b, n, from, depth, j))
+COLUMN_KERNEL(tn, 1, m, pack_rows(panel, b, n, from, depth, j))
+COLUMN_KERNEL(nt, k, 1, pack_columns(panel, b, n, k, from, depth, j))
+COLUMN_KERNEL(tt, 1, m, pack_columns(panel, b, n, k, from, depth, j))
+
+#ifndef SLICED
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm_nn(int m, int n, int k, global const float *restrict a, global const float *restrict b,
@@ -329,35 +382,24 @@ gemm_nn(int m, int n, int k, global const float *restrict a, global const float 
         tile_of_b(i, j, m, n, k, from, min(DEPTH, k - from), a, b, c ARGUMENTS);
 }
 
-// Of `count` things that the work-items along a dimension share: the first one of item `item`, which is behind
-// the last one of the item before.
-static int share(int dimension, int item, int count) {
-    return (int)((long)count * item / (long)get_global_size(dimension));
-}
-
-#define COLUMN_KERNEL(name, row_step, l_step, pack)                                                          \
-    kernel __attribute__((reqd_work_group_size(1, 1, 1))) void name(                                         \
-        int m, int n, int k, global const float *restrict a,                                                 \
-        global const float *restrict b, global float *c PARAMETERS) {                                        \
-        local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
-        int y = (int)get_global_id(0), x = (int)get_global_id(1);                                            \
-        int columns = (n + NR - 1) / NR, rows = (m + MR - 1) / MR;                                           \
-        int left = share(1, x, columns) * NR, right = min(share(1, x + 1, columns) * NR, n);                 \
-        int top = share(0, y, rows) * MR, bottom = min(share(0, y + 1, rows) * MR, m);                       \
-        for (int from = 0; from < k; from += DEPTH) {                                                        \
-            int depth = min(DEPTH, k - from);                                                                \
-            for (int j = left; j < right; j += NR) {                                                         \
-                pack;                                                                                        \
-                tiles_of_panel(top, bottom, j, m, n, k, from, depth, a, row_step, l_step, panel,             \
-                               c ARGUMENTS);                                                                 \
-            }                                                                                                \
-        }                                                                                                    \
+// A work-item a row of C.
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gemm_fold(int m, int n, int slices, global const float *restrict partial, global float *c PARAMETERS) {
+    int i = (int)get_global_id(0), j = 0;
+    partial += i * n;
+    for (; j + VW <= n; j += VW) {
+        VECTOR sum = 0;
+        for (int s = 0; s < slices; s++)
+            sum += LOAD(0, partial + s * m * n + j);
+        FINISH(i, j, sum);
     }
-
-COLUMN_KERNEL(gemm_column_nn, k, 1, pack_rows(panel, b, n, from, depth, j))
-COLUMN_KERNEL(gemm_column_tn, 1, m, pack_rows(panel, b, n, from, depth, j))
-COLUMN_KERNEL(gemm_column_nt, k, 1, pack_columns(panel, b, n, k, from, depth, j))
-COLUMN_KERNEL(gemm_column_tt, 1, m, pack_columns(panel, b, n, k, from, depth, j))
+    for (; j < n; j++) {
+        float sum = 0.0f;
+        for (int s = 0; s < slices; s++)
+            sum += partial[s * m * n + j];
+        c[i * n + j] = sum;
+    }
+}
 
 #if SPAN // columns of a work-item; 0 where local memory has no room for their sums
 
@@ -494,6 +536,8 @@ gemm_dot(int m, int n, int k, global const float *restrict a, global const float
         }
     }
 }
+
+#endif // SLICED
 
 #elif defined(FOLDING) // GANC_GPU
 

@@ -18,8 +18,8 @@ typedef struct gemm gemm;
 // Prepares products on an opened device. `choice` is "auto", "clblast" or "native"; NULL means auto.
 // Checks products against the host on the first use of a device and driver, and keeps what was found in the
 // user's cache folder. A wrong result is said on stderr, and the next best is used. Read when a product is
-// made: GANC_OFF=tune goes by the built-in table of tiles alone; GANC_TILE=RxC takes that tile of C for all
-// products that have it.
+// made: GANC_OFF=tune goes by the built-in table of tiles alone, GANC_OFF=split makes no product in slices;
+// GANC_TILE=RxC takes that tile of C for all products that have it.
 gemm *gemm_new(gn_device *device, const char *choice);
 void gemm_free(gemm *gemm);
 

@@ -1,9 +1,10 @@
 // Matrix products by ganc's own kernels, kernels_cl/gemm.cl, for either class of device.
 //
-// A product is one launch. Its tile is one of a few, of which one goes by the width of the device's vectors
-// and by the shape, as measured on some machines; gemm_tune.c finds out whether another is faster. For each,
-// and each epilogue, there is a program, compiled when the first product wants it. A GPU's work-group is as
-// large as the device takes.
+// A product is one launch, or two where its sums are long and its elements few: then it is made in slices.
+// Its tile is one of a few, of which one goes by the width of the device's vectors and by the shape, as
+// measured on some machines; gemm_tune.c finds out whether another is faster. For each, and each epilogue,
+// there is a program, compiled when the first product wants it. A GPU's work-group is as large as the device
+// takes.
 //
 // What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
 #include "cl/gemm_engines.h"
@@ -27,7 +28,7 @@ static const cpu_tile narrow_tiles[TILES] = {{6, 2}, {4, 3}, {12, 1}, {12, 1}, {
 enum { TILE_WIDE, TILE_TALL, TILE_FEW_COLUMNS, TILE_ONE_VECTOR };
 
 // The kernels of the CPU class; a way's id is kernel * TILES + tile.
-typedef enum { IN_PLACE, COLUMN, ACROSS, DOT } cpu_kernel;
+typedef enum { IN_PLACE, COLUMN, ACROSS, DOT, SLICES } cpu_kernel;
 
 // A tile of the GPU kernels, WPT and TK of gemm.cl.
 typedef struct {
@@ -51,6 +52,10 @@ enum {
 // of a sum that is worth the second launch; what a slice's terms are a multiple of, as of each tile's TK.
 enum { GROUPS_PER_UNIT = 4, LEAST_SLICE = 128, LEAST_SLICED = 1024, SLICE_STEP = 32 };
 
+// The same for CPUs, where a slice also reads whole rows of transposed operands in order: the elements of C
+// above which tiles are enough for that; the fewest terms of a slice and of a sum; the most slices.
+enum { CPU_SLICED = 1 << 15, CPU_LEAST_SLICE = 512, CPU_LEAST_SLICED = 2048, CPU_SLICES = 64 };
+
 // Of the kernels that make columns of tiles: rows of A that stay in the cache, DEPTH columns of them, while
 // panels of B are used; work-items for each thread, enough that all end together, and where A is large.
 enum { COLUMN_ROWS = 256, ITEMS_PER_UNIT = 4, LARGE_ITEMS_PER_UNIT = 2 };
@@ -66,9 +71,9 @@ enum { COLLIDING = 512, LONG_COLUMN = 4096 };
 // Elements of A from which on it leaves the caches while a column of C is made, and is fetched anew for each.
 enum { LARGE = 1 << 21 };
 
-// gemm.cl with an epilogue. CLASS_CPU: a program for each tile. CLASS_GPU: one for each way, and a last one
-// that folds slices.
-enum { GPU_FOLD = 2 * GPU_TILES, PROGRAMS };
+// gemm.cl with an epilogue. CLASS_CPU: a program for each tile, and TILES further on one that makes slices
+// with it. CLASS_GPU: one for each way, and a last one that folds slices.
+enum { GPU_FOLD = 2 * GPU_TILES, PROGRAMS = 2 * TILES };
 typedef struct variant {
     char *epilogue;                // "" for none
     cl_program programs[PROGRAMS]; // NULL where not wanted yet
@@ -84,7 +89,7 @@ typedef struct {
     int vector; // elements
     // CLASS_GPU:
     int side;
-    cl_mem partial; // of slices, for all calls: the queue runs them one by one
+    cl_mem partial; // slices, of all calls: the queue runs them one by one
     // Both:
     cl_uint units; // compute units
 } native;
@@ -98,6 +103,7 @@ typedef struct {
 typedef struct {
     launch launches[2];
     int count;
+    cl_mem partial; // NULL, or the slices
 } prepared_call;
 
 static bool check(cl_int status, const char *call) {
@@ -130,10 +136,11 @@ static int span(const native *state, int tile) {
     return row * (SUM_DEPTH + SPAN + rows) <= state->device->local_memory ? SPAN : 0;
 }
 
-static char *cpu_options(const native *state, int tile) {
-    return gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d", state->vector,
+static char *cpu_options(const native *state, int which) {
+    int tile = which % TILES;
+    return gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d%s", state->vector,
                      state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS, DOT_COLUMNS, SUM_DEPTH,
-                     span(state, tile));
+                     span(state, tile), which < TILES ? "" : " -DSLICED");
 }
 
 static char *gpu_options(const native *state, int way) {
@@ -166,11 +173,13 @@ static bool prepare_cpu(native *state) {
     return build(state, "", TILE_WIDE) != NULL;
 }
 
+// Kernels of either class, by transpose_a and transpose_b.
+static const char *const sliced_names[2][2] = {{"gemm_sliced_nn", "gemm_sliced_nt"},
+                                               {"gemm_sliced_tn", "gemm_sliced_tt"}};
+
 static const char *gpu_kernel_name(int way, bool transpose_a, bool transpose_b) {
-    static const char *const names[2][2][2] = {
-        {{"gemm_nn", "gemm_nt"}, {"gemm_tn", "gemm_tt"}},
-        {{"gemm_sliced_nn", "gemm_sliced_nt"}, {"gemm_sliced_tn", "gemm_sliced_tt"}}};
-    return names[way >= GPU_TILES][transpose_a][transpose_b];
+    static const char *const names[2][2] = {{"gemm_nn", "gemm_nt"}, {"gemm_tn", "gemm_tt"}};
+    return (way < GPU_TILES ? names : sliced_names)[transpose_a][transpose_b];
 }
 
 // The most work-items that a group of any kernel of a way's program may have; false where that cannot be
@@ -240,7 +249,7 @@ static bool find_side(native *state) {
                    device->info.name, device->max_group, device->local_memory);
 }
 
-// Room for what GROUPS_PER_UNIT groups a unit leave, see slice_length().
+// Room for what GROUPS_PER_UNIT groups a unit leave, see gpu_slice_length().
 static bool prepare_gpu(native *state) {
     if (!find_side(state)) {
         return false;
@@ -321,6 +330,7 @@ static const char *cpu_kernel_name(cpu_kernel kernel, gemm_shape s) {
     return kernel == IN_PLACE ? "gemm_nn"
            : kernel == DOT    ? "gemm_dot"
            : kernel == ACROSS ? "gemm_across_nt"
+           : kernel == SLICES ? sliced_names[s.transpose_a][s.transpose_b]
                               : columns[s.transpose_a][s.transpose_b];
 }
 
@@ -335,6 +345,16 @@ static void add_way(gemm_ways *ways, int id, const char *kernel, int rows, int c
         }
     }
     ways->count++;
+}
+
+// Terms of each slice but the last, which has what is left; k where the sums are not sliced. The bits depend
+// on it, so it goes by the shape alone: they are the same on any number of threads.
+static int cpu_slice_length(gemm_shape s) {
+    if (s.k < CPU_LEAST_SLICED || (int64_t)s.m * s.n > CPU_SLICED || gemm_is_off("split")) {
+        return s.k;
+    }
+    int slices = (int)least((size_t)(s.k / CPU_LEAST_SLICE), CPU_SLICES);
+    return (int)tiles((int)tiles(s.k, slices), SUM_DEPTH) * SUM_DEPTH;
 }
 
 static void add_cpu_way(const native *state, gemm_ways *ways, cpu_kernel kernel, int tile, gemm_shape s) {
@@ -355,13 +375,14 @@ static void list_cpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
                : s.n <= 2 * state->vector ? TILE_FEW_COLUMNS
                : s.transpose_b            ? TILE_TALL
                                           : TILE_WIDE;
-    bool may_be_in_place = !s.transpose_a && !s.transpose_b;
-    bool may_be_across = !s.transpose_a && s.transpose_b && s.m >= state->vector;
+    bool sliced = cpu_slice_length(s) < s.k;
+    bool may_be_in_place = !sliced && !s.transpose_a && !s.transpose_b;
+    bool may_be_across = !sliced && !s.transpose_a && s.transpose_b && s.m >= state->vector;
     if (may_be_across && s.m <= width(state, TILE_WIDE) && s.n >= WIDE * s.m && span(state, TILE_WIDE)) {
         add_cpu_way(state, ways, ACROSS, TILE_WIDE, s);
     }
     bool in_place = may_be_in_place && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN && !is_large(s);
-    add_cpu_way(state, ways, in_place ? IN_PLACE : COLUMN, tile, s);
+    add_cpu_way(state, ways, sliced ? SLICES : in_place ? IN_PLACE : COLUMN, tile, s);
     for (int t = 0; t < TILES; t++) {
         int but_last = width(state, t) - state->vector; // a vector behind the last element is useless
         if (may_be_across && but_last < s.m && span(state, t)) {
@@ -370,27 +391,26 @@ static void list_cpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
         if (but_last >= s.n) {
             continue;
         }
-        add_cpu_way(state, ways, COLUMN, t, s);
+        add_cpu_way(state, ways, sliced ? SLICES : COLUMN, t, s);
         if (may_be_in_place) {
             add_cpu_way(state, ways, IN_PLACE, t, s);
         }
     }
 }
 
-// Terms of each slice but the last, which has what is left; k where the sums are not sliced. The bits depend
-// on it, so it goes by the shape and the device alone, and not by the tile.
-static int slice_length(const native *state, gemm_shape s) {
+// As cpu_slice_length(), by the shape and the device alone, and not by the tile.
+static int gpu_slice_length(const native *state, gemm_shape s) {
     int side = gpu_side(state, GPU_SMALL_TILE);
     size_t groups = tiles(s.m, side) * tiles(s.n, side),
            slices = least(GROUPS_PER_UNIT * state->units / groups, (size_t)(s.k / LEAST_SLICE));
-    if (s.k < LEAST_SLICED || slices < 2) {
+    if (s.k < LEAST_SLICED || slices < 2 || gemm_is_off("split")) {
         return s.k;
     }
     return (int)tiles((int)tiles(s.k, (int)slices), SLICE_STEP) * SLICE_STEP;
 }
 
 static void add_gpu_way(const native *state, gemm_ways *ways, int tile, gemm_shape s) {
-    int way = slice_length(state, s) < s.k ? tile + GPU_TILES : tile, side = gpu_side(state, tile);
+    int way = gpu_slice_length(state, s) < s.k ? tile + GPU_TILES : tile, side = gpu_side(state, tile);
     if (tile == GPU_TILE || local_bytes(state, tile) <= state->device->local_memory) {
         add_way(ways, way, gpu_kernel_name(way, s.transpose_a, s.transpose_b), side, side);
     }
@@ -400,7 +420,7 @@ static void add_gpu_way(const native *state, gemm_ways *ways, int tile, gemm_sha
 // product reads less, in more of them it waits less.
 static int built_in_tile(const native *state, gemm_shape s) {
     static const int tried[] = {GPU_TILE, GPU_SMALL_TILE};
-    size_t slices = tiles(s.k, slice_length(state, s));
+    size_t slices = tiles(s.k, gpu_slice_length(state, s));
     for (int i = 0; i < 2; i++) {
         int side = gpu_side(state, tried[i]);
         bool fills = s.m > side / 2 && s.n > side / 2;
@@ -501,14 +521,19 @@ static void set_tiles(const native *state, launch *l, int way, gemm_shape s, int
     l->global[2] = (size_t)slices;
 }
 
-// The second launch of a product in slices.
-static bool add_fold(gemm_call *call) {
+// The second launch of a product in slices; its range is left to the caller.
+static launch *add_fold(gemm_call *call, cl_program program, gemm_shape s) {
+    const prepared_call *prepared = call->prepared;
+    return add_launch(call, program, "gemm_fold",
+                      (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(call->slices),
+                                                 ARGUMENT(prepared->partial), ARGUMENT(call->c)},
+                      call->epilogue);
+}
+
+static bool add_gpu_fold(gemm_call *call) {
     native *state = call->products->state;
     gemm_shape s = call->shape;
-    launch *l = add_launch(call, build(state, epilogue_source(call), GPU_FOLD), "gemm_fold",
-                           (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(call->slices),
-                                                      ARGUMENT(state->partial), ARGUMENT(call->c)},
-                           call->epilogue);
+    launch *l = add_fold(call, build(state, epilogue_source(call), GPU_FOLD), s);
     size_t allowed = 1;
     if (!l || !check(clGetKernelWorkGroupInfo(l->kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
                                               sizeof allowed, &allowed, NULL),
@@ -525,9 +550,14 @@ static bool prepare_for_gpu(gemm_call *call) {
     native *state = call->products->state;
     gemm_shape s = call->shape;
     bool sliced = call->way >= GPU_TILES;
-    int length = slice_length(state, s), way;
+    int length = gpu_slice_length(state, s), way;
     cl_program program;
     call->slices = sliced ? (int)tiles(s.k, length) : 1;
+    if (sliced) {
+        prepared_call *prepared = call->prepared;
+        prepared->partial = state->partial;
+        clRetainMemObject(state->partial);
+    }
     if (!choose_program(call, sliced ? "" : epilogue_source(call), &way, &program)) {
         return false;
     }
@@ -541,7 +571,7 @@ static bool prepare_for_gpu(gemm_call *call) {
         return false;
     }
     set_tiles(state, l, way, s, call->slices);
-    return !sliced || add_fold(call);
+    return !sliced || add_gpu_fold(call);
 }
 
 // Work-items, down and across, of a kernel that makes columns of tiles. Most make one column. Where A is
@@ -564,6 +594,33 @@ static void share_out(int units, gemm_shape s, size_t rows, size_t columns, size
     global[1] = columns;
 }
 
+static bool prepare_slices(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
+    native *state = call->products->state;
+    prepared_call *prepared = call->prepared;
+    int length = cpu_slice_length(s);
+    call->slices = (int)tiles(s.k, length);
+    prepared->partial =
+        memory_buffer(state->device, sizeof(cl_float) * (size_t)call->slices * (size_t)s.m * (size_t)s.n,
+                      "the slices of a matrix product", NULL);
+    launch *l = NULL;
+    if (prepared->partial) {
+        l = add_launch(call, build(state, "", TILES + tile), cpu_kernel_name(SLICES, s),
+                       (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k), ARGUMENT(a),
+                                                  ARGUMENT(b), ARGUMENT(prepared->partial), ARGUMENT(length)},
+                       NULL);
+    }
+    if (!l) {
+        return false;
+    }
+    *l = (launch){.kernel = l->kernel, .global = {1, 1, (size_t)call->slices}, .local = {1, 1, 1}};
+    l = add_fold(call, build(state, epilogue_source(call), tile), s);
+    if (!l) {
+        return false;
+    }
+    *l = (launch){.kernel = l->kernel, .global = {(size_t)s.m, 1, 1}, .local = {1, 1, 1}};
+    return true;
+}
+
 static bool prepare_for_cpu(gemm_call *call) {
     native *state = call->products->state;
     bool swapped;
@@ -573,6 +630,9 @@ static bool prepare_for_cpu(gemm_call *call) {
     size_t rows = tiles(s.m, kernel == DOT ? DOT_ROWS : state->tiles[tile].rows),
            columns = tiles(s.n, kernel == DOT ? DOT_COLUMNS : width(state, tile));
     cl_mem a = swapped ? call->b : call->a, b = swapped ? call->a : call->b;
+    if (kernel == SLICES) {
+        return prepare_slices(call, s, a, b, tile);
+    }
     launch *l = add_launch(call, build(state, epilogue_source(call), tile), cpu_kernel_name(kernel, s),
                            (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k),
                                                       ARGUMENT(a), ARGUMENT(b), ARGUMENT(call->c)},
@@ -596,25 +656,38 @@ static bool prepare(gemm_call *call) {
     return state->device->class == CLASS_CPU ? prepare_for_cpu(call) : prepare_for_gpu(call);
 }
 
-// Slices are for the GPU class, whose launches go one by one.
+static bool enqueue_launch(const native *state, const launch *l, const launch_order *order) {
+    return check(profile_kernel(state->device, l->kernel, 3, l->global, l->local, order),
+                 "clEnqueueNDRangeKernel of gemm.cl");
+}
+
+// With an order the second launch of two waits for the first.
 static bool enqueue(const gemm_call *call, const launch_order *order) {
     const native *state = call->products->state;
     const prepared_call *prepared = call->prepared;
-    GN_ASSERT(!order || prepared->count == 1, "two launches of a product with one order");
-    for (int i = 0; i < prepared->count; i++) {
-        const launch *l = &prepared->launches[i];
-        if (!check(profile_kernel(state->device, l->kernel, 3, l->global, l->local, order),
-                   "clEnqueueNDRangeKernel of gemm.cl")) {
-            return false;
-        }
+    const launch *first = &prepared->launches[0], *second = &prepared->launches[1];
+    if (prepared->count == 1) {
+        return enqueue_launch(state, first, order);
     }
-    return true;
+    if (!order) {
+        return enqueue_launch(state, first, NULL) && enqueue_launch(state, second, NULL);
+    }
+    cl_event between = NULL;
+    launch_order begin = {order->waits, order->count, &between}, end = {&between, 1, order->ended};
+    bool done = enqueue_launch(state, first, &begin) && enqueue_launch(state, second, &end);
+    if (between) {
+        clReleaseEvent(between);
+    }
+    return done;
 }
 
 static void release(void *prepared) {
     prepared_call *released = prepared;
     for (int i = 0; released && i < released->count; i++) {
         clReleaseKernel(released->launches[i].kernel);
+    }
+    if (released && released->partial) {
+        clReleaseMemObject(released->partial);
     }
     free(released);
 }
