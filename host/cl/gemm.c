@@ -16,6 +16,7 @@
 #include "cl/kernels.h"
 #include "cl/memory.h"
 #include "error.h"
+#include "switches.h"
 
 #include <limits.h>
 #include <math.h>
@@ -31,11 +32,6 @@ gemm_ways gemm_ways_of(const gemm *products, gemm_shape shape) {
         snprintf(out.names[0], GEMM_WAY, "%s", products->engine->name);
     }
     return out;
-}
-
-bool gemm_is_off(const char *what) {
-    const char *off = getenv("GANC_OFF");
-    return off && strstr(off, what);
 }
 
 // Which of the ways has this name, or this tile behind its kernel's name? 0, the engine's own choice, for
@@ -54,11 +50,11 @@ int gemm_chosen_way(const gemm *products, gemm_shape shape) {
     gemm_ways ways = gemm_ways_of(products, shape);
     json_t *chosen = json_object_get(products->record.chosen, gemm_shape_words(shape).text);
     const char *wanted = getenv("GANC_TILE");
-    return ways.ids[gemm_is_off("tune") ? 0 : find_way(&ways, wanted ? wanted : json_string_value(chosen))];
+    return ways.ids[gn_is_off("tune") ? 0 : find_way(&ways, wanted ? wanted : json_string_value(chosen))];
 }
 
 bool gemm_wants_tuning(const gemm *products, gemm_shape shape) {
-    return !gemm_is_off("tune") && !getenv("GANC_TILE") && gemm_ways_of(products, shape).count > 1 &&
+    return !gn_is_off("tune") && !getenv("GANC_TILE") && gemm_ways_of(products, shape).count > 1 &&
            !json_object_get(products->record.chosen, gemm_shape_words(shape).text);
 }
 

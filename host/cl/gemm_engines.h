@@ -55,9 +55,6 @@ struct gemm_call {
 
 gemm_ways gemm_ways_of(const gemm *products, gemm_shape shape);
 
-// Does $GANC_OFF name it?
-bool gemm_is_off(const char *what);
-
 // The id of the way for a new call: what $GANC_TILE names, else what was found fastest, else the engine's own
 // choice, which is also what GANC_OFF=tune asks for.
 int gemm_chosen_way(const gemm *products, gemm_shape shape);

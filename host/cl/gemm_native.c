@@ -12,6 +12,7 @@
 #include "cl/memory.h"
 #include "cl/profile.h"
 #include "error.h"
+#include "switches.h"
 
 #include <limits.h>
 #include <string.h>
@@ -350,7 +351,7 @@ static void add_way(gemm_ways *ways, int id, const char *kernel, int rows, int c
 // Terms of each slice but the last, which has what is left; k where the sums are not sliced. The bits depend
 // on it, so it goes by the shape alone: they are the same on any number of threads.
 static int cpu_slice_length(gemm_shape s) {
-    if (s.k < CPU_LEAST_SLICED || (int64_t)s.m * s.n > CPU_SLICED || gemm_is_off("split")) {
+    if (s.k < CPU_LEAST_SLICED || (int64_t)s.m * s.n > CPU_SLICED || gn_is_off("split")) {
         return s.k;
     }
     int slices = (int)least((size_t)(s.k / CPU_LEAST_SLICE), CPU_SLICES);
@@ -403,7 +404,7 @@ static int gpu_slice_length(const native *state, gemm_shape s) {
     int side = gpu_side(state, GPU_SMALL_TILE);
     size_t groups = tiles(s.m, side) * tiles(s.n, side),
            slices = least(GROUPS_PER_UNIT * state->units / groups, (size_t)(s.k / LEAST_SLICE));
-    if (s.k < LEAST_SLICED || slices < 2 || gemm_is_off("split")) {
+    if (s.k < LEAST_SLICED || slices < 2 || gn_is_off("split")) {
         return s.k;
     }
     return (int)tiles((int)tiles(s.k, (int)slices), SLICE_STEP) * SLICE_STEP;

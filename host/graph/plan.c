@@ -13,6 +13,7 @@
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
 #include "graph/planner.h"
+#include "switches.h"
 
 #include <string.h>
 
@@ -27,18 +28,17 @@ static bool is_writer(const gn_node *node) {
 }
 
 plan_options plan_options_default(void) {
-    const char *off = getenv("GANC_OFF");
     return (plan_options){
-        .split = !off || !strstr(off, "split"),
-        .linear = !off || !strstr(off, "linear"),
-        .fuse = !off || !strstr(off, "fuse"),
-        .passes = !off || !strstr(off, "passes"),
-        .epilogue = !off || !strstr(off, "epilogue"),
-        .columns = !off || !strstr(off, "columns"),
-        .concat = !off || !strstr(off, "concat"),
-        .reuse = !off || !strstr(off, "reuse"),
-        .in_place = !off || !strstr(off, "in-place"),
-        .concurrent = !off || !strstr(off, "concurrent"),
+        .split = !gn_is_off("split"),
+        .linear = !gn_is_off("linear"),
+        .fuse = !gn_is_off("fuse"),
+        .passes = !gn_is_off("passes"),
+        .epilogue = !gn_is_off("epilogue"),
+        .columns = !gn_is_off("columns"),
+        .concat = !gn_is_off("concat"),
+        .reuse = !gn_is_off("reuse"),
+        .in_place = !gn_is_off("in-place"),
+        .concurrent = !gn_is_off("concurrent"),
         .alignment = 128,
         .max_allocation = SIZE_MAX,
     };
