@@ -189,7 +189,6 @@ static const struct {
     {&gan, "epilogue", "cpu", "native", 1e-3},
     {&gan, "columns", "cpu", "native", 1e-3},
     {&dcgan, "passes", "cpu", "native", 1e-3},
-    {&dcgan, "split", "cpu", "native", 1e-3},
     {&wgan_gp, "epilogue", "gpu", "native", 1e-3},
     {&wgan_gp, "columns", "gpu", "native", 1e-3},
     {&cgan, "fuse,reuse,in-place", "cpu", "native", 1e-3},
