@@ -59,28 +59,34 @@ static bool is_apart(planner *p, const gn_node *before, const gn_node *after) {
     return before->op == OP_MATMUL || (replaced && !passing);
 }
 
+static bool group_reaches(planner *p, int group, int goal, bool direct);
+
+// group_reaches() by the ways through `before`, an input of the group's `node` or, with `edge`, the other end
+// of an order edge to it.
+static bool reaches_through(planner *p, gn_node *before, const gn_node *node, bool edge, int goal,
+                            bool direct) {
+    int from = planner_group_of(p, before);
+    if (from < 0 || from == p->group[node->id])
+        return false;
+    if (from == goal)
+        return direct || (edge && is_apart(p, before, node));
+    if (p->visited[from])
+        return false;
+    p->visited[from] = 1;
+    return group_reaches(p, from, goal, true);
+}
+
 // Does some way back from `group` to `goal` exist? Ways of a single edge count only if `direct`, or if its
 // ends cannot share a step.
 static bool group_reaches(planner *p, int group, int goal, bool direct) {
     for (int i = p->first[group]; i >= 0; i = p->next[i]) {
         gn_node *node = p->plan->graph->nodes[i];
-        int inputs = input_count(node);
-        for (int j = 0; j < inputs + p->edge_count; j++) {
-            const order_edge *edge = j < inputs ? NULL : &p->edges[j - inputs];
-            if (edge && edge->after != node)
-                continue;
-            gn_node *input = edge ? edge->before : node->input[j];
-            int before = planner_group_of(p, input);
-            if (before < 0 || before == group)
-                continue;
-            if (before == goal && (direct || (edge && is_apart(p, input, node))))
+        for (int j = 0; j < input_count(node); j++)
+            if (reaches_through(p, node->input[j], node, false, goal, direct))
                 return true;
-            if (before == goal || p->visited[before])
-                continue;
-            p->visited[before] = 1;
-            if (group_reaches(p, before, goal, true))
+        for (int e = planner_edge_to(p, node); e >= 0; e = p->edges[e].next)
+            if (reaches_through(p, p->edges[e].before, node, true, goal, direct))
                 return true;
-        }
     }
     return false;
 }

@@ -172,8 +172,18 @@ static void copy_needed(planner *p, const gn_graph *graph) {
 // ---- 2. State ----------------------------------------------------------------------------------------
 
 static void add_edge(planner *p, gn_node *before, gn_node *after) {
+    if (after->id >= p->edges_to_room) {
+        int room = p->plan->graph->count;
+        p->edges_to = gn_realloc(p->edges_to, (size_t)room * sizeof *p->edges_to);
+        while (p->edges_to_room < room)
+            p->edges_to[p->edges_to_room++] = -1;
+    }
+    int *end = &p->edges_to[after->id];
+    while (*end >= 0)
+        end = &p->edges[*end].next;
+    *end = p->edge_count;
     p->edges = gn_realloc(p->edges, (size_t)(p->edge_count + 1) * sizeof *p->edges);
-    p->edges[p->edge_count++] = (order_edge){before, after};
+    p->edges[p->edge_count++] = (order_edge){before, after, -1};
 }
 
 static bool search_back(planner *p, gn_node *node, const gn_node *goal) {
@@ -185,8 +195,8 @@ static bool search_back(planner *p, gn_node *node, const gn_node *goal) {
     for (int i = 0; i < input_count(node); i++)
         if (search_back(p, node->input[i], goal))
             return true;
-    for (int i = 0; i < p->edge_count; i++)
-        if (p->edges[i].after == node && search_back(p, p->edges[i].before, goal))
+    for (int e = planner_edge_to(p, node); e >= 0; e = p->edges[e].next)
+        if (search_back(p, p->edges[e].before, goal))
             return true;
     return false;
 }
@@ -266,9 +276,9 @@ static void schedule_inputs(planner *p, gn_node *node) {
     for (int i = 0; i < input_count(node); i++)
         if (planner_group_of(p, node->input[i]) >= 0)
             schedule_group(p, planner_group_of(p, node->input[i]));
-    for (int i = 0; i < p->edge_count; i++)
-        if (p->edges[i].after == node && planner_group_of(p, p->edges[i].before) >= 0)
-            schedule_group(p, planner_group_of(p, p->edges[i].before));
+    for (int e = planner_edge_to(p, node); e >= 0; e = p->edges[e].next)
+        if (planner_group_of(p, p->edges[e].before) >= 0)
+            schedule_group(p, planner_group_of(p, p->edges[e].before));
 }
 
 // Appends the node to the step after its inputs in the same step.
@@ -633,6 +643,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     place(&p);
     planner_find_waits(&p);
     free(p.edges);
+    free(p.edges_to);
     free(p.group);
     free(p.next);
     free(p.first);

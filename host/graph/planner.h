@@ -4,16 +4,20 @@
 
 #include "graph/plan.h"
 
+// What must run before what, besides a node's inputs.
 typedef struct {
     gn_node *before, *after;
+    int next; // the next edge to the same `after`, -1 at the end
 } order_edge;
 
 // A step while it is put together: a list of nodes through `next`.
 typedef struct {
     plan *plan;
     plan_options options;
-    order_edge *edges; // besides those from inputs
+    order_edge *edges;
     int edge_count;
+    int *edges_to;     // by node id: the first edge to it, -1 for none
+    int edges_to_room; // the nodes from this id on have none
     int *group;        // by node id: the step that computes it; -1 for sources and views
     int *next;         // by node id: the next node of the same group, -1 at the end
     int *first, *last; // by group
@@ -37,6 +41,11 @@ bool planner_reads(const gn_node *node, const gn_node *base);
 
 // The step that computes an input, -1 for none.
 int planner_group_of(const planner *p, gn_node *input);
+
+// The first edge to a node, -1 for none; the others follow through `next`.
+static inline int planner_edge_to(const planner *p, const gn_node *node) {
+    return node->id < p->edges_to_room ? p->edges_to[node->id] : -1;
+}
 
 // The matrix product of a group, NULL for none.
 gn_node *planner_product_of(const planner *p, int group);
