@@ -11,10 +11,12 @@
 // each other: a single float that takes up all of a long sum would lose more digits to rounding (Higham 1993,
 // The accuracy of floating point summation). Whatever the tile, the bits are the same, but for gemm_dot.
 //
-// gemm_sliced_*, with SLICED, for a C of few elements and long sums: a third dimension of the NDRange, each
-// index of which sums up `length` steps of l into partial[slice][i][j]; gemm_fold adds these up in order and
-// finishes. On a GPU that makes groups enough; on a CPU it keeps all threads busy, and each reads whole rows of
-// a transposed A in order, where a part of its columns would come from memory in small pieces.
+// gemm_sliced_*, for a C of few elements and long sums: a third dimension of the NDRange, each index of which
+// sums up `length` steps of l into partial[slice][i][j]; gemm_fold adds these up in order and finishes. On a GPU
+// that makes groups enough; on a CPU it keeps all threads busy, and each reads whole rows of a transposed A in
+// order, where a part of its columns would come from memory in small pieces.
+//
+// A program is one kernel, gemm_nn with ONLY_gemm_nn and so on: compilers take their time for each.
 //
 // Buffers need no padding; a, b and c have m k, k n and m n elements, each less than 2^31 - 2^16. The host
 // chooses the kernel, the tile and the ranges (host/cl/gemm_native.c).
@@ -48,7 +50,7 @@
 //   to local memory, zeros where the matrices end, then each adds to its WPT x WPT elements, which lie SIDE
 //   apart, so that neighbours read neighbouring words and store neighbouring columns. Meanwhile the next two
 //   panels are on their way to registers.
-//   A slice's length is a multiple of TK. gemm_fold, with FOLDING: a work-item an element.
+//   A slice's length is a multiple of TK. gemm_fold: a work-item an element.
 //
 // Every element of C is stored by FINISH(i, j, value), once, when its sum is complete; value is a vector of
 // the columns j .. j+VW where GANC_CPU finds as many. An epilogue (host/cl/codegen.c) gives it another meaning:
@@ -69,6 +71,11 @@
 
 // PoCL makes three copies of a kernel, with all that is inlined in it: large functions say that they are not.
 #define NOT_INLINED __attribute__((noinline))
+
+// What gets a local array is inlined, or gets it in a way that is no constant. Else, where all callers pass the
+// same one, the compiler writes its address into the function, and PoCL 3.1 gives the kernel another array.
+#define INLINED       __attribute__((always_inline))
+#define PASSED(array) ((array) + (m < 0))
 
 #ifndef DEPTH // steps of l that are summed before they are added to C; a multiple of VW and TK
 #define DEPTH 128
@@ -343,12 +350,32 @@ static int share(int dimension, int item, int count) {
         for (int j = left; j < right; j += NR) {                                                             \
             pack;                                                                                            \
             tiles_of_panel(top, bottom, j, m, n, from, depth, from > first, last, a, row_step, l_step,       \
-                           panel, c ARGUMENTS);                                                              \
+                           PASSED(panel), c ARGUMENTS);                                                      \
         }                                                                                                    \
     }
 
-#ifdef SLICED
 #define COLUMN_KERNEL(letters, row_step, l_step, pack)                                                       \
+    kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_column_##letters(                        \
+        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
+        global float *c PARAMETERS) {                                                                        \
+        local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
+        MAKE_COLUMNS(0, k, row_step, l_step, pack, from + depth == k)                                        \
+    }
+
+#ifdef ONLY_gemm_column_nn
+COLUMN_KERNEL(nn, k, 1, pack_rows(PASSED(panel), b, n, from, depth, j))
+#endif
+#ifdef ONLY_gemm_column_tn
+COLUMN_KERNEL(tn, 1, m, pack_rows(PASSED(panel), b, n, from, depth, j))
+#endif
+#ifdef ONLY_gemm_column_nt
+COLUMN_KERNEL(nt, k, 1, pack_columns(PASSED(panel), b, n, k, from, depth, j))
+#endif
+#ifdef ONLY_gemm_column_tt
+COLUMN_KERNEL(tt, 1, m, pack_columns(PASSED(panel), b, n, k, from, depth, j))
+#endif
+
+#define SLICED_KERNEL(letters, row_step, l_step, pack)                                                       \
     kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_sliced_##letters(                        \
         int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
         global float *partial, int length) {                                                                 \
@@ -357,22 +384,21 @@ static int share(int dimension, int item, int count) {
         global float *c = partial + slice * m * n;                                                           \
         MAKE_COLUMNS(first, end, row_step, l_step, pack, 0)                                                  \
     }
-#else
-#define COLUMN_KERNEL(letters, row_step, l_step, pack)                                                       \
-    kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_column_##letters(                        \
-        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
-        global float *c PARAMETERS) {                                                                        \
-        local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
-        MAKE_COLUMNS(0, k, row_step, l_step, pack, from + depth == k)                                        \
-    }
+
+#ifdef ONLY_gemm_sliced_nn
+SLICED_KERNEL(nn, k, 1, pack_rows(PASSED(panel), b, n, from, depth, j))
+#endif
+#ifdef ONLY_gemm_sliced_tn
+SLICED_KERNEL(tn, 1, m, pack_rows(PASSED(panel), b, n, from, depth, j))
+#endif
+#ifdef ONLY_gemm_sliced_nt
+SLICED_KERNEL(nt, k, 1, pack_columns(PASSED(panel), b, n, k, from, depth, j))
+#endif
+#ifdef ONLY_gemm_sliced_tt
+SLICED_KERNEL(tt, 1, m, pack_columns(PASSED(panel), b, n, k, from, depth, j))
 #endif
 
-COLUMN_KERNEL(nn, k, 1, pack_rows(panel, b, n, from, depth, j))
-COLUMN_KERNEL(tn, 1, m, pack_rows(panel, b, n, from, depth, j))
-COLUMN_KERNEL(nt, k, 1, pack_columns(panel, b, n, k, from, depth, j))
-COLUMN_KERNEL(tt, 1, m, pack_columns(panel, b, n, k, from, depth, j))
-
-#ifndef SLICED
+#ifdef ONLY_gemm_nn
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm_nn(int m, int n, int k, global const float *restrict a, global const float *restrict b,
@@ -381,6 +407,9 @@ gemm_nn(int m, int n, int k, global const float *restrict a, global const float 
     for (int from = 0; from < k; from += DEPTH)
         tile_of_b(i, j, m, n, k, from, min(DEPTH, k - from), a, b, c ARGUMENTS);
 }
+
+#endif
+#ifdef ONLY_gemm_fold
 
 // A work-item a row of C.
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -401,11 +430,10 @@ gemm_fold(int m, int n, int slices, global const float *restrict partial, global
     }
 }
 
-#if SPAN // columns of a work-item; 0 where local memory has no room for their sums
+#endif
+#ifdef ONLY_gemm_across_nt // with SPAN, the columns of a work-item
 
-// DEPTH steps, or less, of MR columns of C from j on: sums[q * NR + r] is C[i + r, j + q]. It is inlined: where
-// a function has but one caller, the compiler puts the address of that one's panel into it, and PoCL 3.1 then
-// gives the kernel another panel.
+// DEPTH steps, or less, of MR columns of C from j on: sums[q * NR + r] is C[i + r, j + q].
 static void tile_across(int j, int n, int k, int from, int depth, global const float *b,
                         local const float *panel, local float *sums) {
     int columns[MR];
@@ -461,17 +489,18 @@ gemm_across_nt(int m, int n, int k, global const float *restrict a, global const
     int i = (int)get_global_id(1) * NR, right = min(left + own, n);
     for (int from = 0; from < k; from += DEPTH) {
         int depth = min(DEPTH, k - from);
-        pack_columns(panel, a, m, k, from, depth, i);
+        pack_columns(PASSED(panel), a, m, k, from, depth, i);
         for (int j = left; j < right; j += MR)
-            tile_across(j, n, k, from, depth, b, panel, sums + (j - left) * NR);
+            tile_across(j, n, k, from, depth, b, PASSED(panel), PASSED(sums) + (j - left) * NR);
     }
     for (int j = left; j < right; j += VW) {
         for (int v = 0; v < NV && i + v * VW < m; v++)
-            store_square(i + v * VW, j, m, n, sums + (j - left) * NR + v * VW, c ARGUMENTS);
+            store_square(i + v * VW, j, m, n, PASSED(sums) + (j - left) * NR + v * VW, c ARGUMENTS);
     }
 }
 
 #endif
+#ifdef ONLY_gemm_dot
 
 static float vector_sum(VECTOR x) {
 #if VW == 16
@@ -537,23 +566,7 @@ gemm_dot(int m, int n, int k, global const float *restrict a, global const float
     }
 }
 
-#endif // SLICED
-
-#elif defined(FOLDING) // GANC_GPU
-
-#define STORE(value, at, to) *(to) = (value)
-
-kernel void gemm_fold(int m, int n, int slices, global const float *restrict partial,
-                      global float *c PARAMETERS) {
-    int e = (int)get_global_id(0), elements = m * n;
-    if (e >= elements)
-        return;
-    float sum = 0.0f;
-    UNROLL_BY_8
-    for (int s = 0; s < slices; s++)
-        sum += partial[s * elements + e];
-    FINISH(e / n, e % n, sum);
-}
+#endif
 
 #else // GANC_GPU
 
@@ -589,7 +602,7 @@ static void fetch(float share[SHARE], global const float *x, int along_l, int ro
     }
 }
 
-static void put(local float *panel, const float share[SHARE], int along_l) {
+INLINED static void put(local float *panel, const float share[SHARE], int along_l) {
     UNROLL
     for (int p = 0; p < SHARE; p++) {
         int2 d = place_in_panel(p, along_l);
@@ -606,7 +619,7 @@ static void clear_tile(float acc[WPT][WPT]) {
     }
 }
 
-static void add_panels(float acc[WPT][WPT], local const float *panel_a, local const float *panel_b) {
+INLINED static void add_panels(float acc[WPT][WPT], local const float *panel_a, local const float *panel_b) {
     int x = (int)get_local_id(0), y = (int)get_local_id(1);
     UNROLL
     for (int l = 0; l < TK; l++) {
@@ -625,7 +638,7 @@ static void add_panels(float acc[WPT][WPT], local const float *panel_a, local co
 }
 
 // The group's tile summed up over l from `from` to `to`. While one pair of panels is used, the next is loaded.
-static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, int to, global const float *a,
+INLINED static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, int to, global const float *a,
                    int transpose_a, global const float *b, int transpose_b, local float *panel_a,
                    local float *panel_b) {
     int i0 = (int)get_group_id(1) * TILE, j0 = (int)get_group_id(0) * TILE;
@@ -668,18 +681,6 @@ static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, int to, g
         }                                                                                                    \
     }
 
-#ifdef SLICED
-#define PRODUCT(letters, transpose_a, transpose_b)                                                           \
-    kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_sliced_##letters(                  \
-        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
-        global float *restrict partial, int length) {                                                        \
-        local float panel_a[TK * PITCH], panel_b[TK * PITCH];                                                \
-        float sum[WPT][WPT];                                                                                 \
-        int slice = (int)get_group_id(2), from = slice * length;                                             \
-        add_up(sum, m, n, k, from, min(from + length, k), a, transpose_a, b, transpose_b, panel_a, panel_b); \
-        FOR_TILE(partial[(slice * m + i) * n + j] = sum[r][q])                                               \
-    }
-#else
 #define PRODUCT(letters, transpose_a, transpose_b)                                                           \
     kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_##letters(                         \
         int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
@@ -689,11 +690,58 @@ static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, int to, g
         add_up(sum, m, n, k, 0, k, a, transpose_a, b, transpose_b, panel_a, panel_b);                        \
         FOR_TILE(FINISH(i, j, sum[r][q]))                                                                    \
     }
+
+#ifdef ONLY_gemm_nn
+PRODUCT(nn, 0, 0)
+#endif
+#ifdef ONLY_gemm_nt
+PRODUCT(nt, 0, 1)
+#endif
+#ifdef ONLY_gemm_tn
+PRODUCT(tn, 1, 0)
+#endif
+#ifdef ONLY_gemm_tt
+PRODUCT(tt, 1, 1)
 #endif
 
-PRODUCT(nn, 0, 0)
-PRODUCT(nt, 0, 1)
-PRODUCT(tn, 1, 0)
-PRODUCT(tt, 1, 1)
+#define SLICED_PRODUCT(letters, transpose_a, transpose_b)                                                    \
+    kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_sliced_##letters(                  \
+        int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
+        global float *restrict partial, int length) {                                                        \
+        local float panel_a[TK * PITCH], panel_b[TK * PITCH];                                                \
+        float sum[WPT][WPT];                                                                                 \
+        int slice = (int)get_group_id(2), from = slice * length;                                             \
+        add_up(sum, m, n, k, from, min(from + length, k), a, transpose_a, b, transpose_b, panel_a, panel_b); \
+        FOR_TILE(partial[(slice * m + i) * n + j] = sum[r][q])                                               \
+    }
+
+#ifdef ONLY_gemm_sliced_nn
+SLICED_PRODUCT(nn, 0, 0)
+#endif
+#ifdef ONLY_gemm_sliced_nt
+SLICED_PRODUCT(nt, 0, 1)
+#endif
+#ifdef ONLY_gemm_sliced_tn
+SLICED_PRODUCT(tn, 1, 0)
+#endif
+#ifdef ONLY_gemm_sliced_tt
+SLICED_PRODUCT(tt, 1, 1)
+#endif
+
+#ifdef ONLY_gemm_fold
+
+kernel void gemm_fold(int m, int n, int slices, global const float *restrict partial,
+                      global float *c PARAMETERS) {
+    int e = (int)get_global_id(0), elements = m * n;
+    if (e >= elements)
+        return;
+    float sum = 0.0f;
+    UNROLL_BY_8
+    for (int s = 0; s < slices; s++)
+        sum += partial[s * elements + e];
+    FINISH(e / n, e % n, sum);
+}
+
+#endif
 
 #endif

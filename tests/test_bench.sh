@@ -32,8 +32,8 @@ all_kernels() { # all_kernels CLASS
         file=${file##*/}
         [[ $file == peak.cl ]] || kernels_of "$file" "$macro" -D__OPENCL_VERSION__=120
     done
-    kernels_of gemm.cl "$macro" -DSLICED # other parts of the file, for class gpu
-    kernels_of gemm.cl "$macro" -DFOLDING
+    mapfile -t only < <(grep -oE '\bONLY_gemm_[a-z_]+' "$kernels/gemm.cl" | sort -u)
+    kernels_of gemm.cl "$macro" "${only[@]/#/-D}"
     kernels_of conv.cl "$macro" -DNAME=col2im # the template's other half
 }
 

@@ -2,9 +2,9 @@
 //
 // A product is one launch, or two where its sums are long and its elements few: then it is made in slices.
 // Its tile is one of a few, of which one goes by the width of the device's vectors and by the shape, as
-// measured on some machines; gemm_tune.c finds out whether another is faster. For each, and each epilogue,
-// there is a program, compiled when the first product wants it. A GPU's work-group is as large as the device
-// takes.
+// measured on some machines; gemm_tune.c finds out whether another is faster. For each kernel and tile, and
+// each epilogue, there is a program, compiled when the first product wants it. A GPU's work-group is as large
+// as the device takes.
 //
 // What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
 #include "cl/gemm_engines.h"
@@ -72,19 +72,17 @@ enum { COLLIDING = 512, LONG_COLUMN = 4096 };
 // Elements of A from which on it leaves the caches while a column of C is made, and is fetched anew for each.
 enum { LARGE = 1 << 21 };
 
-// gemm.cl with an epilogue. CLASS_CPU: a program for each tile, and TILES further on one that makes slices
-// with it. CLASS_GPU: one for each way, and a last one that folds slices.
-enum { GPU_FOLD = 2 * GPU_TILES, PROGRAMS = 2 * TILES };
-typedef struct variant {
-    char *epilogue;                // "" for none
-    cl_program programs[PROGRAMS]; // NULL where not wanted yet
-    struct variant *next;
-} variant;
+// One kernel of gemm.cl with an epilogue, "" for none.
+typedef struct built {
+    char *epilogue, *options; // which say the kernel and its tile
+    cl_program program;
+    struct built *next;
+} built;
 
 typedef struct {
     gn_device *device;
     char *source; // gemm.cl
-    variant *variants;
+    built *programs;
     // CLASS_CPU:
     const cpu_tile *tiles;
     int vector; // elements
@@ -111,67 +109,72 @@ static bool check(cl_int status, const char *call) {
     return status == CL_SUCCESS || gn_fail("%s: %s", call, cl_error_name(status));
 }
 
-// ---- Programs ----------------------------------------------------------------------------------------
-
-static variant *find_variant(native *state, const char *epilogue) {
-    variant *found = state->variants;
-    while (found && strcmp(found->epilogue, epilogue) != 0) {
-        found = found->next;
-    }
-    if (!found) {
-        found = gn_calloc(1, sizeof *found);
-        *found = (variant){.epilogue = gn_strdup(epilogue), .next = state->variants};
-        state->variants = found;
-    }
-    return found;
+static size_t tiles(int count, int tile) {
+    return ((size_t)count + (size_t)tile - 1) / (size_t)tile;
 }
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t most(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+// ---- Programs ----------------------------------------------------------------------------------------
 
 // Columns of a tile: NR.
 static int width(const native *state, int tile) {
     return state->tiles[tile].vectors * state->vector;
 }
 
-// SPAN of a tile's program; 0 where local memory has no room for the kernel across.
+// SPAN of a tile; 0 where local memory has no room for the kernel across.
 static int span(const native *state, int tile) {
     size_t row = sizeof(cl_float) * (size_t)width(state, tile), rows = (size_t)state->tiles[tile].rows;
     return row * (SUM_DEPTH + SPAN + rows) <= state->device->local_memory ? SPAN : 0;
 }
 
-static char *cpu_options(const native *state, int which) {
-    int tile = which % TILES;
-    return gn_format("-DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d%s", state->vector,
-                     state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS, DOT_COLUMNS, SUM_DEPTH,
-                     span(state, tile), which < TILES ? "" : " -DSLICED");
-}
-
-static char *gpu_options(const native *state, int way) {
-    gpu_tile tile = gpu_tiles[way % GPU_TILES];
-    return way == GPU_FOLD ? gn_strdup("-DFOLDING")
-                           : gn_format("-DSIDE=%d -DWPT=%d -DTK=%d -DDEPTH=%d%s", state->side, tile.side,
-                                       tile.depth, SUM_DEPTH, way < GPU_TILES ? "" : " -DSLICED");
-}
-
-// The program number `which` of an epilogue ("" for none); NULL on failure.
-static cl_program build(native *state, const char *epilogue, int which) {
-    cl_program *program = &find_variant(state, epilogue)->programs[which];
-    if (*program) {
-        return *program;
+// The program of this epilogue and these options, which are freed; NULL on failure.
+static cl_program build(native *state, const char *epilogue, char *options) {
+    for (const built *b = state->programs; b; b = b->next) {
+        if (!strcmp(b->epilogue, epilogue) && !strcmp(b->options, options)) {
+            free(options);
+            return b->program;
+        }
     }
-    char *options = state->device->class == CLASS_CPU ? cpu_options(state, which) : gpu_options(state, which);
     char *source = gn_format("%s%s", epilogue, state->source);
-    *program =
+    cl_program program =
         kernels_build(state->device, *epilogue ? "gemm.cl with an epilogue" : "gemm.cl", source, options);
     free(source);
-    free(options);
-    return *program;
+    if (!program) {
+        free(options);
+        return NULL;
+    }
+    built *added = gn_calloc(1, sizeof *added);
+    *added = (built){gn_strdup(epilogue), options, program, state->programs};
+    state->programs = added;
+    return program;
 }
 
-static bool prepare_cpu(native *state) {
+static cl_program cpu_program(native *state, const char *epilogue, const char *kernel, int tile) {
+    return build(state, epilogue,
+                 gn_format("-DONLY_%s -DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d", kernel,
+                           state->vector, state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS,
+                           DOT_COLUMNS, SUM_DEPTH, span(state, tile)));
+}
+
+static cl_program gpu_program(native *state, const char *epilogue, const char *kernel, int way) {
+    gpu_tile tile = gpu_tiles[way % GPU_TILES];
+    return build(state, epilogue,
+                 gn_format("-DONLY_%s -DSIDE=%d -DWPT=%d -DTK=%d -DDEPTH=%d", kernel, state->side, tile.side,
+                           tile.depth, SUM_DEPTH));
+}
+
+static void prepare_cpu(native *state) {
     cl_uint width = 0;
     clGetDeviceInfo(state->device->info.id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
     state->vector = width >= 16 ? 16 : width >= 8 ? 8 : 4;
     state->tiles = state->vector == 16 ? wide_tiles : narrow_tiles;
-    return build(state, "", TILE_WIDE) != NULL;
 }
 
 // Kernels of either class, by transpose_a and transpose_b.
@@ -183,38 +186,26 @@ static const char *gpu_kernel_name(int way, bool transpose_a, bool transpose_b) 
     return (way < GPU_TILES ? names : sliced_names)[transpose_a][transpose_b];
 }
 
-// The most work-items that a group of any kernel of a way's program may have; false where that cannot be
-// asked.
-static bool group_limit(const native *state, cl_program program, int way, size_t *limit) {
-    *limit = SIZE_MAX;
-    for (int t = 0; t < 4; t++) {
-        const char *name = gpu_kernel_name(way, t / 2, t % 2);
-        size_t own = 0;
-        cl_int status;
-        cl_kernel kernel = clCreateKernel(program, name, &status);
-        if (status == CL_SUCCESS) {
-            status = clGetKernelWorkGroupInfo(kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
-                                              sizeof own, &own, NULL);
-            clReleaseKernel(kernel);
-        }
-        if (status != CL_SUCCESS) {
-            return gn_fail("gemm.cl: clGetKernelWorkGroupInfo of %s: %s", name, cl_error_name(status));
-        }
-        *limit = own < *limit ? own : *limit;
+// The most work-items that a group of a kernel may have; false where that cannot be asked.
+static bool group_limit(const native *state, cl_program program, const char *name, size_t *limit) {
+    cl_int status;
+    cl_kernel kernel = clCreateKernel(program, name, &status);
+    if (status == CL_SUCCESS) {
+        status = clGetKernelWorkGroupInfo(kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
+                                          sizeof *limit, limit, NULL);
+        clReleaseKernel(kernel);
     }
-    return true;
+    return status == CL_SUCCESS ||
+           gn_fail("gemm.cl: clGetKernelWorkGroupInfo of %s: %s", name, cl_error_name(status));
 }
 
-static void free_variants(native *state) {
-    while (state->variants) {
-        variant *first = state->variants;
-        state->variants = first->next;
-        for (int i = 0; i < PROGRAMS; i++) {
-            if (first->programs[i]) {
-                clReleaseProgram(first->programs[i]);
-            }
-        }
+static void free_programs(native *state) {
+    while (state->programs) {
+        built *first = state->programs;
+        state->programs = first->next;
+        clReleaseProgram(first->program);
         free(first->epilogue);
+        free(first->options);
         free(first);
     }
 }
@@ -228,6 +219,21 @@ static size_t local_bytes(const native *state, int tile) {
     return 2 * sizeof(cl_float) * (size_t)gpu_tiles[tile].depth * (size_t)(gpu_side(state, tile) + 1);
 }
 
+// The least limit of the four kernels of the first tile, as they are.
+static bool limit_of_all(native *state, size_t *limit) {
+    *limit = SIZE_MAX;
+    for (int t = 0; t < 4; t++) {
+        const char *name = gpu_kernel_name(GPU_TILE, t / 2, t % 2);
+        cl_program program = gpu_program(state, "", name, GPU_TILE);
+        size_t own;
+        if (!program || !group_limit(state, program, name, &own)) {
+            return false;
+        }
+        *limit = least(*limit, own);
+    }
+    return true;
+}
+
 // What a kernel needs of registers shows only when it is built: smaller groups are tried until one fits.
 static bool find_side(native *state) {
     const gn_device *device = state->device;
@@ -237,14 +243,13 @@ static bool find_side(native *state) {
         if (group > device->max_group || local_bytes(state, GPU_TILE) > device->local_memory) {
             continue;
         }
-        cl_program program = build(state, "", GPU_TILE);
-        if (!program || !group_limit(state, program, GPU_TILE, &limit)) {
+        if (!limit_of_all(state, &limit)) {
             return false;
         }
         if (group <= limit) {
             return true;
         }
-        free_variants(state);
+        free_programs(state);
     }
     return gn_fail("gemm.cl: no work-group fits %s (at most %zu work-items, %zu bytes of local memory)",
                    device->info.name, device->max_group, device->local_memory);
@@ -264,7 +269,7 @@ static bool prepare_gpu(native *state) {
 
 static void stop(void *state) {
     native *stopped = state;
-    free_variants(stopped);
+    free_programs(stopped);
     if (stopped->partial) {
         clReleaseMemObject(stopped->partial);
     }
@@ -277,7 +282,9 @@ static void *start(gn_device *device, const char *source) {
     state->device = device;
     state->source = gn_strdup(source);
     clGetDeviceInfo(device->info.id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof state->units, &state->units, NULL);
-    if (!(device->class == CLASS_CPU ? prepare_cpu(state) : prepare_gpu(state))) {
+    if (device->class == CLASS_CPU) {
+        prepare_cpu(state);
+    } else if (!prepare_gpu(state)) {
         stop(state);
         return NULL;
     }
@@ -294,18 +301,6 @@ static gemm_limits limits(const void *state) {
 }
 
 // ---- Ways --------------------------------------------------------------------------------------------
-
-static size_t tiles(int count, int tile) {
-    return ((size_t)count + (size_t)tile - 1) / (size_t)tile;
-}
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t most(size_t a, size_t b) {
-    return a > b ? a : b;
-}
 
 // The shape and the order of the operands for which a kernel is taken. A vector is its own transpose in
 // memory: take the kernel whose vectors run along the long side.
@@ -494,23 +489,19 @@ static const char *epilogue_source(const gemm_call *call) {
     return call->epilogue ? call->epilogue->source : "";
 }
 
-// A large tile and an epilogue need registers too.
-static bool fits(native *state, const char *epilogue, int way) {
-    cl_program program = build(state, epilogue, way);
+// The program of a GPU's kernel; NULL where it cannot run: a large tile and an epilogue need registers too.
+static cl_program fitting_program(native *state, const char *epilogue, const char *kernel, int way) {
+    cl_program program = gpu_program(state, epilogue, kernel, way);
     size_t group = (size_t)state->side * (size_t)state->side, limit;
-    return program && group_limit(state, program, way, &limit) &&
-           (group <= limit ||
-            gn_fail("it runs in work-groups of %zu, not of %zu%s", limit, group,
-                    *epilogue ? ", with its epilogue; GANC_OFF=epilogue does without" : ""));
-}
-
-// Where a tile has no room for an epilogue, the first one, whose bits are the same, is taken.
-static bool choose_program(gemm_call *call, const char *epilogue, int *way, cl_program *program) {
-    native *state = call->products->state;
-    int least = call->way - call->way % GPU_TILES + GPU_TILE;
-    *way = call->way == least || fits(state, epilogue, call->way) ? call->way : least;
-    *program = fits(state, epilogue, *way) ? build(state, epilogue, *way) : NULL;
-    return *program != NULL;
+    if (!program || !group_limit(state, program, kernel, &limit)) {
+        return NULL;
+    }
+    if (group > limit) {
+        gn_fail("it runs in work-groups of %zu, not of %zu%s", limit, group,
+                *epilogue ? ", with its epilogue; GANC_OFF=epilogue does without" : "");
+        return NULL;
+    }
+    return program;
 }
 
 static void set_tiles(const native *state, launch *l, int way, gemm_shape s, int slices) {
@@ -534,7 +525,7 @@ static launch *add_fold(gemm_call *call, cl_program program, gemm_shape s) {
 static bool add_gpu_fold(gemm_call *call) {
     native *state = call->products->state;
     gemm_shape s = call->shape;
-    launch *l = add_fold(call, build(state, epilogue_source(call), GPU_FOLD), s);
+    launch *l = add_fold(call, gpu_program(state, epilogue_source(call), "gemm_fold", GPU_TILE), s);
     size_t allowed = 1;
     if (!l || !check(clGetKernelWorkGroupInfo(l->kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
                                               sizeof allowed, &allowed, NULL),
@@ -551,18 +542,22 @@ static bool prepare_for_gpu(gemm_call *call) {
     native *state = call->products->state;
     gemm_shape s = call->shape;
     bool sliced = call->way >= GPU_TILES;
-    int length = gpu_slice_length(state, s), way;
-    cl_program program;
+    int length = gpu_slice_length(state, s), way = call->way, first = way - way % GPU_TILES + GPU_TILE;
+    const char *epilogue = sliced ? "" : epilogue_source(call),
+               *kernel = gpu_kernel_name(way, s.transpose_a, s.transpose_b);
     call->slices = sliced ? (int)tiles(s.k, length) : 1;
     if (sliced) {
         prepared_call *prepared = call->prepared;
         prepared->partial = state->partial;
         clRetainMemObject(state->partial);
     }
-    if (!choose_program(call, sliced ? "" : epilogue_source(call), &way, &program)) {
-        return false;
+    // Where the tile has no room for the epilogue, the first one, whose bits are the same, is taken.
+    cl_program program = fitting_program(state, epilogue, kernel, way);
+    if (!program && way != first) {
+        way = first;
+        program = fitting_program(state, epilogue, kernel, way);
     }
-    launch *l = add_launch(call, program, gpu_kernel_name(way, s.transpose_a, s.transpose_b),
+    launch *l = add_launch(call, program, kernel,
                            (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k),
                                                       ARGUMENT(call->a), ARGUMENT(call->b),
                                                       sliced ? ARGUMENT(state->partial) : ARGUMENT(call->c),
@@ -605,7 +600,8 @@ static bool prepare_slices(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, in
                       "the slices of a matrix product", NULL);
     launch *l = NULL;
     if (prepared->partial) {
-        l = add_launch(call, build(state, "", TILES + tile), cpu_kernel_name(SLICES, s),
+        const char *kernel = cpu_kernel_name(SLICES, s);
+        l = add_launch(call, cpu_program(state, "", kernel, tile), kernel,
                        (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k), ARGUMENT(a),
                                                   ARGUMENT(b), ARGUMENT(prepared->partial), ARGUMENT(length)},
                        NULL);
@@ -614,7 +610,7 @@ static bool prepare_slices(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, in
         return false;
     }
     *l = (launch){.kernel = l->kernel, .global = {1, 1, (size_t)call->slices}, .local = {1, 1, 1}};
-    l = add_fold(call, build(state, epilogue_source(call), tile), s);
+    l = add_fold(call, cpu_program(state, epilogue_source(call), "gemm_fold", TILE_WIDE), s);
     if (!l) {
         return false;
     }
@@ -634,7 +630,8 @@ static bool prepare_for_cpu(gemm_call *call) {
     if (kernel == SLICES) {
         return prepare_slices(call, s, a, b, tile);
     }
-    launch *l = add_launch(call, build(state, epilogue_source(call), tile), cpu_kernel_name(kernel, s),
+    const char *name = cpu_kernel_name(kernel, s);
+    launch *l = add_launch(call, cpu_program(state, epilogue_source(call), name, tile), name,
                            (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k),
                                                       ARGUMENT(a), ARGUMENT(b), ARGUMENT(call->c)},
                            call->epilogue);
