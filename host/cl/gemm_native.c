@@ -188,6 +188,7 @@ static const char *gpu_kernel_name(int way, bool transpose_a, bool transpose_b) 
 
 // The most work-items that a group of a kernel may have; false where that cannot be asked.
 static bool group_limit(const native *state, cl_program program, const char *name, size_t *limit) {
+    *limit = 0;
     cl_int status;
     cl_kernel kernel = clCreateKernel(program, name, &status);
     if (status == CL_SUCCESS) {
