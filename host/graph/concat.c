@@ -1,4 +1,4 @@
-// Of the planner's fifth pass: concatenations that are no work.
+// Of the planner's sixth pass: concatenations that are no work.
 //
 // One by rows, of tensors that steps of the plan compute, is nothing but these two, one behind the other in
 // memory: they become parts of its place, and the step that would copy them goes. A part may have parts.

@@ -1,4 +1,4 @@
-// The planner's third pass: which nodes share a launch.
+// The planner's third pass: which nodes share a launch. And what later passes may do with the groups.
 //
 //  - A sum takes the pointwise nodes that serve it alone, and pointwise nodes at the same index each other.
 //  - Sums over the same elements share a pass over them, and so does what computes these for others as well.
@@ -15,22 +15,45 @@
 static void start_groups(planner *p) {
     gn_graph *graph = p->plan->graph;
     size_t count = (size_t)graph->count;
-    p->group = gn_calloc(count, sizeof(int));
-    p->next = gn_calloc(count, sizeof(int));
     p->first = gn_calloc(count, sizeof(int));
     p->last = gn_calloc(count, sizeof(int));
     p->columns = gn_calloc(count, sizeof(bool));
-    p->visited = gn_realloc(p->visited, count);
+    planner_fit(p);
     for (int i = 0; i < graph->count; i++) {
         op_form form = op_table[graph->nodes[i]->op].form;
         p->group[i] = form == FORM_SOURCE || form == FORM_VIEW ? -1 : i;
         p->first[i] = p->last[i] = i;
-        p->next[i] = -1;
     }
 }
 
 int planner_group_of(const planner *p, gn_node *input) {
     return p->group[plan_base(input)->id];
+}
+
+void planner_fit(planner *p) {
+    int count = p->plan->graph->count;
+    p->group = gn_realloc(p->group, (size_t)count * sizeof(int));
+    p->next = gn_realloc(p->next, (size_t)count * sizeof(int));
+    p->visited = gn_realloc(p->visited, (size_t)count);
+    for (; p->fitted < count; p->fitted++)
+        p->group[p->fitted] = p->next[p->fitted] = -1;
+}
+
+void planner_add_to_group(planner *p, int group, const gn_node *node) {
+    planner_fit(p);
+    p->group[node->id] = group;
+    p->next[p->last[group]] = node->id;
+    p->last[group] = node->id;
+}
+
+void planner_remove(planner *p, const gn_node *node) {
+    int group = p->group[node->id], before = -1;
+    for (int i = p->first[group]; i != node->id; i = p->next[i])
+        before = i;
+    *(before < 0 ? &p->first[group] : &p->next[before]) = p->next[node->id];
+    if (p->last[group] == node->id)
+        p->last[group] = before;
+    p->group[node->id] = p->next[node->id] = -1;
 }
 
 // The nodes of `from` join the group `to`.
@@ -97,6 +120,11 @@ static bool can_join(planner *p, int producer, int consumer) {
     return !group_reaches(p, consumer, producer, false);
 }
 
+bool planner_runs_after(planner *p, int group, int other) {
+    memset(p->visited, 0, (size_t)p->plan->graph->count);
+    return group_reaches(p, group, other, true);
+}
+
 // The same whichever of the two reads the other: neither needs the other by way of a third.
 static bool can_join_either_way(planner *p, int one, int other) {
     return can_join(p, one, other) && can_join(p, other, one);
@@ -140,16 +168,19 @@ gn_node *planner_product_of(const planner *p, int group) {
     return NULL;
 }
 
-// Can this group be a product's epilogue, which has no product yet? Its kernel finishes some columns at once,
-// and loads what a broadcast reads as one vector, or as one number.
+// Can the node be in a product's epilogue? Its kernel finishes some columns at once, and loads what a
+// broadcast reads as one vector, or as one number.
+static bool fits_epilogue(const planner *p, const gn_node *node) {
+    return is_elementwise(node) && (node->op != OP_ASSIGN || p->options.product_updates) &&
+           (op_table[node->op].form != FORM_BROADCAST ||
+            broadcast_node_run(node) % p->options.product_columns == 0);
+}
+
+// Can this group be an epilogue, which has no product yet?
 static bool is_epilogue(const planner *p, int group) {
-    for (int i = p->first[group]; i >= 0; i = p->next[i]) {
-        const gn_node *node = p->plan->graph->nodes[i];
-        if (!is_elementwise(node) || (node->op == OP_ASSIGN && !p->options.product_updates) ||
-            (op_table[node->op].form == FORM_BROADCAST &&
-             broadcast_node_run(node) % p->options.product_columns))
+    for (int i = p->first[group]; i >= 0; i = p->next[i])
+        if (!fits_epilogue(p, p->plan->graph->nodes[i]))
             return false;
-    }
     return true;
 }
 
@@ -222,6 +253,13 @@ static bool may_take(const planner *p, int group, int other) {
     sum_loops loops;
     return find_columns(p, group, &loops) && group_fits_columns(p, group, loops, true) &&
            group_fits_columns(p, other, loops, (int64_t)loops.run * loops.inner <= COLUMNS_ELEMENTS);
+}
+
+bool planner_may_take(const planner *p, int group, const gn_node *node) {
+    sum_loops loops;
+    return planner_product_of(p, group) ? fits_epilogue(p, node)
+           : p->columns[group]          ? find_columns(p, group, &loops) && fits_columns(node, loops, true)
+                                        : true;
 }
 
 // Joins what can share columns, of two groups of which one reads the other. Returns if any were joined.

@@ -1,4 +1,4 @@
-// Of the planner's first pass: a matrix product that others know already.
+// Of the planner's first pass: matrix products and sums that others know already.
 //
 // A product is linear in the rows of its left matrix: with one factor a row,
 //
@@ -15,6 +15,12 @@
 // So it is where a network judges twice in a step, or is differentiated twice: the gradient of a weight is
 // such a sum, which the longer product adds up where it makes it. [A; C] and [B; D] must be no work, see
 // concat.c.
+//
+// A sum over rows is linear in them as well; what all rows have alike, r, s and t, need not be added up:
+//
+//     sum(r X + s Y + t) = r sum(X) + s sum(Y) + rows t
+//
+// A batch norm's gradient sums up such rows twice, where the sums of X and Y are made before.
 #include "graph/planner.h"
 
 // X in `factor X`, with one factor for each row; NULL where the node is nothing of the kind.
@@ -99,4 +105,66 @@ gn_node *planner_join_products(const gn_node *first, const gn_node *second) {
     for (int i = 0; i < 2; i++)
         fields.input[i] = gn_concat_rows(first->input[i], second->input[i]);
     return node_new(fields.input[0]->graph, fields);
+}
+
+// ---- Sums over rows ------------------------------------------------------------------------------------
+
+// What all rows have alike, as one row, copied; NULL where the node is nothing of the kind.
+static gn_node *common_row(gn_node *const *copies, const gn_node *node, sum_loops loops) {
+    gn_shape row = gn_shape_of(2, 1, loops.inner);
+    const gn_node *stretched = plan_base((gn_node *)node);
+    gn_node *copy = stretched->op == OP_BROADCAST ? copies[stretched->input[0]->id] : NULL;
+    if (!copy)
+        return NULL;
+    if (gn_shape_count(copy->shape) == 1)
+        return gn_broadcast(gn_reshape(copy, gn_shape_of(2, 1, 1)), row);
+    broadcast_axes axes = broadcast_node_axes(stretched);
+    bool alike = axes.count == 2 && axes.size[0] == loops.inner && !axes.stretched[0];
+    return alike ? gn_reshape(copy, row) : NULL;
+}
+
+// The sum over rows (run, inner) of the copied graph's node, one row made of known sums; NULL where it cannot
+// be.
+static gn_node *known_sum(const planner *p, gn_node *const *copies, const gn_node *node, sum_loops loops) {
+    const gn_node *terms = plan_base((gn_node *)node);
+    for (int i = 0; i < p->sum_count; i++)
+        if (p->sums[i].terms == terms && p->sums[i].loops.inner == loops.inner)
+            return gn_reshape(p->sums[i].sum, gn_shape_of(2, 1, loops.inner));
+    gn_node *row = common_row(copies, terms, loops), *first, *second;
+    if (row)
+        return gn_scale(row, loops.run);
+    switch (terms->op) {
+    case OP_NEG:
+        first = known_sum(p, copies, terms->input[0], loops);
+        return first ? gn_neg(first) : NULL;
+    case OP_ADD:
+    case OP_SUB:
+        first = known_sum(p, copies, terms->input[0], loops);
+        second = first ? known_sum(p, copies, terms->input[1], loops) : NULL;
+        return !second ? NULL : terms->op == OP_ADD ? gn_add(first, second) : gn_sub(first, second);
+    case OP_MUL:
+        for (int i = 0; i < 2; i++) {
+            row = common_row(copies, terms->input[i], loops);
+            first = row ? known_sum(p, copies, terms->input[1 - i], loops) : NULL;
+            if (first)
+                return gn_mul(first, row);
+        }
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+gn_node *planner_combine_sums(const planner *p, gn_node *const *copies, const gn_node *sum) {
+    sum_loops loops = sum_node_loops(sum);
+    gn_node *combination = loops.outer == 1 ? known_sum(p, copies, sum->input[0], loops) : NULL;
+    return combination ? gn_reshape(combination, sum->shape) : NULL;
+}
+
+void planner_know_sum(planner *p, const gn_node *sum, gn_node *copy) {
+    sum_loops loops = sum_node_loops(sum);
+    if (loops.outer != 1)
+        return;
+    p->sums = gn_realloc(p->sums, ((size_t)p->sum_count + 1) * sizeof *p->sums);
+    p->sums[p->sum_count++] = (sum_of_rows){plan_base(sum->input[0]), loops, copy};
 }

@@ -1,15 +1,16 @@
-// The planner, in six passes over a copy of the graph:
+// The planner, in seven passes over a copy of the graph:
 //
 //  1. copy_needed  takes what the assignments need, and gives each reader its own copy of what is cheaper to
 //                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages, and
-//                  makes matrix products of others where it can, see linear.c.
+//                  makes products and sums of others where it can, see linear.c.
 //  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
 //  3. fuse         joins nodes into steps of one launch each, see fuse.c.
-//  4. schedule     puts the joined steps in order.
-//  5. place        gives each tensor that memory must hold a place in the arena; what consists of two others
+//  4. recompute    takes from memory what its readers can as well compute, see recompute.c.
+//  5. schedule     puts the joined steps in order.
+//  6. place        gives each tensor that memory must hold a place in the arena; what consists of two others
 //                  is a place for both, see concat.c.
-//  6. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
+//  7. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
 #include "graph/planner.h"
@@ -32,6 +33,7 @@ plan_options plan_options_default(void) {
         .split = !gn_is_off("split"),
         .linear = !gn_is_off("linear"),
         .fuse = !gn_is_off("fuse"),
+        .recompute = !gn_is_off("recompute"),
         .passes = !gn_is_off("passes"),
         .epilogue = !gn_is_off("epilogue"),
         .columns = !gn_is_off("columns"),
@@ -98,7 +100,7 @@ static gn_node *new_sum(gn_node *x, gn_shape shape) {
     return node_new(x->graph, (gn_node){.op = OP_SUM, .input = {x}, .shape = shape});
 }
 
-static gn_node *copy_sum(const planner *p, const gn_node *sum) {
+static gn_node *split_sum(const planner *p, const gn_node *sum) {
     sum_loops loops = sum_node_loops(sum);
     int parts = p->options.split ? sum_parts(loops) : 1;
     if (parts == 1)
@@ -133,11 +135,21 @@ static gn_node copy_fields(planner *p, gn_node **copies, const gn_node *node) {
     return fields;
 }
 
+static gn_node *copy_sum(planner *p, gn_node **copies, const gn_node *sum) {
+    gn_node *copy = p->options.linear ? planner_combine_sums(p, copies, sum) : NULL;
+    if (copy)
+        return copy;
+    gn_node fields = copy_fields(p, copies, sum);
+    copy = split_sum(p, &fields);
+    planner_know_sum(p, sum, copy);
+    return copy;
+}
+
 static gn_node *copy_node(planner *p, gn_node **copies, const gn_node *node) {
+    if (node->op == OP_SUM)
+        return copy_sum(p, copies, node);
     gn_node fields = copy_fields(p, copies, node);
-    return fields.op == OP_SUM      ? copy_sum(p, &fields)
-           : fields.op == OP_MATMUL ? copy_product(p, &fields)
-                                    : node_new(p->plan->graph, fields);
+    return fields.op == OP_MATMUL ? copy_product(p, &fields) : node_new(p->plan->graph, fields);
 }
 
 static gn_node *copy_sum_of_products(planner *p, gn_node **copies, const gn_node *sum) {
@@ -169,9 +181,31 @@ static void copy_needed(planner *p, const gn_graph *graph) {
     free(needed);
 }
 
+// Products and sums that were made of others have left behind what they would have been computed from.
+static void drop_unneeded(gn_graph *graph) {
+    bool *needed = gn_calloc((size_t)graph->count, sizeof *needed);
+    int kept = 0;
+    mark_needed(needed, graph);
+    for (int i = 0; i < graph->count; i++)
+        if (graph->nodes[i]->previous && !needed[graph->nodes[i]->previous->id])
+            graph->nodes[i]->previous = NULL;
+    for (int i = 0; i < graph->count; i++) {
+        gn_node *node = graph->nodes[i];
+        if (needed[i]) {
+            node->id = kept;
+            graph->nodes[kept++] = node;
+        } else {
+            free(node->stream);
+            free(node);
+        }
+    }
+    graph->count = kept;
+    free(needed);
+}
+
 // ---- 2. State ----------------------------------------------------------------------------------------
 
-static void add_edge(planner *p, gn_node *before, gn_node *after) {
+void planner_add_edge(planner *p, gn_node *before, gn_node *after) {
     if (after->id >= p->edges_to_room) {
         int room = p->plan->graph->count;
         p->edges_to = gn_realloc(p->edges_to, (size_t)room * sizeof *p->edges_to);
@@ -215,8 +249,7 @@ bool planner_reads(const gn_node *node, const gn_node *base) {
     return false;
 }
 
-// `reader` reads `copy` in place of `base`, through views of its own.
-static void redirect(gn_node *reader, const gn_node *base, gn_node *copy) {
+void planner_redirect(gn_node *reader, const gn_node *base, gn_node *copy) {
     for (int i = 0; i < input_count(reader); i++)
         if (plan_base(reader->input[i]) == base)
             reader->input[i] = gn_reshape(copy, reader->input[i]->shape);
@@ -231,14 +264,14 @@ static void order_writer(planner *p, gn_node *writer) {
         if (reader == writer || !planner_reads(reader, old))
             continue;
         if (!runs_after(p, reader, writer)) {
-            add_edge(p, reader, writer);
+            planner_add_edge(p, reader, writer);
             continue;
         }
         if (!copy) {
             copy = graph_copy(old);
-            add_edge(p, copy, writer);
+            planner_add_edge(p, copy, writer);
         }
-        redirect(reader, old, copy);
+        planner_redirect(reader, old, copy);
     }
 }
 
@@ -260,14 +293,14 @@ static void order_state(planner *p) {
     for (int i = 0; i < count; i++) {
         gn_node *node = graph->nodes[i], *previous = node->previous;
         if (is_writer(node) && !is_staged(p, node) && previous && is_writer(previous))
-            add_edge(p, previous, node);
+            planner_add_edge(p, previous, node);
     }
     for (int i = 0; i < count; i++)
         if (is_writer(graph->nodes[i]) && !is_staged(p, graph->nodes[i]))
             order_writer(p, graph->nodes[i]);
 }
 
-// ---- 4. Order ----------------------------------------------------------------------------------------
+// ---- 5. Order ----------------------------------------------------------------------------------------
 
 // Puts the group's nodes, and before them all groups that they wait for, into the plan.
 static void schedule_group(planner *p, int group);
@@ -317,16 +350,16 @@ static void schedule_group(planner *p, int group) {
                                           : form;
 }
 
-// Does the node say when its group has its turn? The last one does; but a product is not put off until its
-// epilogue was built: what it reads would be kept that long.
+// Does the node say when its group has its turn? The last one does that was not added to compute it again;
+// but a product is not put off until its epilogue was built: what it reads would be kept that long.
 static bool leads_group(const planner *p, gn_node *node) {
     gn_node *product = planner_product_of(p, p->group[node->id]);
     if (product)
         return node == product;
     for (int i = p->first[p->group[node->id]]; i >= 0; i = p->next[i])
-        if (i > node->id)
+        if (i > node->id && i < p->built)
             return false;
-    return true;
+    return node->id < p->built;
 }
 
 // In the order in which the leading nodes were built, but for what inputs and edges demand.
@@ -384,7 +417,7 @@ bool plan_step_has(const plan_step *step, const gn_node *node) {
     return false;
 }
 
-// ---- 5. Places ---------------------------------------------------------------------------------------
+// ---- 6. Places ---------------------------------------------------------------------------------------
 
 // From the step that writes a tensor to the last that reads it.
 typedef struct {
@@ -633,8 +666,10 @@ size_t plan_arena_bytes(const plan *plan) {
 plan *plan_new(const gn_graph *graph, plan_options options) {
     planner p = {.plan = gn_calloc(1, sizeof(plan)), .options = options};
     copy_needed(&p, graph);
+    drop_unneeded(p.plan->graph);
     order_state(&p);
     planner_fuse(&p);
+    planner_recompute(&p);
     schedule(&p);
     find_constants(p.plan);
     p.plan->parts = gn_calloc((size_t)p.plan->graph->count + 1, sizeof(part));
@@ -642,6 +677,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
         planner_place_parts(&p);
     place(&p);
     planner_find_waits(&p);
+    free(p.sums);
     free(p.edges);
     free(p.edges_to);
     free(p.group);

@@ -11,6 +11,7 @@ typedef struct {
     bool split;      // a long sum in two stages
     bool linear;     // a product of rows between others' rows from their products
     bool fuse;       // several pointwise operations in one kernel
+    bool recompute;  // what readers can compute from what they read, they do, and it is not stored
     bool passes;     // several sums, and what else is needed of their elements, in one pass over these
     bool columns;    // sums over rows in one kernel with what needs them
     bool epilogue;   // pointwise operations in the kernel of the matrix product that they read
@@ -27,7 +28,7 @@ typedef struct {
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
-// "split,linear,fuse,passes,columns,epilogue,concat,reuse,in-place,concurrent".
+// "split,linear,fuse,recompute,passes,columns,epilogue,concat,reuse,in-place,concurrent".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an

@@ -10,17 +10,28 @@ typedef struct {
     int next; // the next edge to the same `after`, -1 at the end
 } order_edge;
 
+// A sum over rows that the plan makes.
+typedef struct {
+    const gn_node *terms; // in the graph that is copied, behind views
+    sum_loops loops;
+    gn_node *sum; // in the copy
+} sum_of_rows;
+
 // A step while it is put together: a list of nodes through `next`.
 typedef struct {
     plan *plan;
     plan_options options;
+    sum_of_rows *sums;
+    int sum_count;
     order_edge *edges;
     int edge_count;
     int *edges_to;     // by node id: the first edge to it, -1 for none
     int edges_to_room; // the nodes from this id on have none
-    int *group;        // by node id: the step that computes it; -1 for sources and views
+    int *group;        // by node id: the step that computes it; -1 for sources, views and what is left out
     int *next;         // by node id: the next node of the same group, -1 at the end
-    int *first, *last; // by group
+    int fitted;        // how many nodes these two have room for
+    int built;         // how many nodes there were before copies that are computed again
+    int *first, *last; // by group; -1 where nothing is left of it
     bool *columns;     // by group: is it FORM_COLUMNS?
     char *visited;     // by node id or group: for searches
     bool *stored;      // by node id
@@ -38,6 +49,12 @@ static inline bool is_elementwise(const gn_node *node) {
 
 // Is the value behind `base` an input of the node?
 bool planner_reads(const gn_node *node, const gn_node *base);
+
+// `reader` reads `copy` in place of `base`, through views of its own.
+void planner_redirect(gn_node *reader, const gn_node *base, gn_node *copy);
+
+// `before` must run before `after`, though that does not read it.
+void planner_add_edge(planner *p, gn_node *before, gn_node *after);
 
 // The step that computes an input, -1 for none.
 int planner_group_of(const planner *p, gn_node *input);
@@ -65,10 +82,31 @@ bool planner_is_sum_of_products(const gn_graph *graph, const bool *needed, const
 // That one product, of the fields of the two.
 gn_node *planner_join_products(const gn_node *first, const gn_node *second);
 
+// A sum of the graph that is copied, made of sums that are in the copy already; NULL where it cannot be.
+gn_node *planner_combine_sums(const planner *p, gn_node *const *copies, const gn_node *sum);
+
+// That a sum has been copied, for others to be made of.
+void planner_know_sum(planner *p, const gn_node *sum, gn_node *copy);
+
 // The third pass, see fuse.c: puts nodes into groups.
 void planner_fuse(planner *p);
 
-// Of the fifth pass, see concat.c: removes steps that concatenate what other steps can write in place.
+// Makes room for all nodes of the graph; new ones are in no group.
+void planner_fit(planner *p);
+
+void planner_add_to_group(planner *p, int group, const gn_node *node);
+void planner_remove(planner *p, const gn_node *node); // from its group
+
+// May the group compute the elementwise node as well, which has as many elements as what it computes?
+bool planner_may_take(const planner *p, int group, const gn_node *node);
+
+// Must a group run after another?
+bool planner_runs_after(planner *p, int group, int other);
+
+// The fourth pass, see recompute.c: removes from memory what others compute for themselves.
+void planner_recompute(planner *p);
+
+// Of the sixth pass, see concat.c: removes steps that concatenate what other steps can write in place.
 void planner_place_parts(planner *p);
 
 // The last pass, see waits.c: which steps wait for which.
