@@ -10,13 +10,14 @@
 //                       stores what others need of what it comes by
 //     OUTER, RUN, INNER the sizes; VECTOR divides INNER, or RUN where INNER is 1
 //     SIDE              CPU devices, INNER > 1: vectors that a work-item takes side by side; SIDE * VECTOR divides
-//                       INNER, and SIDE * SUMS sums should fit into registers
+//                       INNER
 //     FOLD(v), STORE(v, p)  fold1 .. fold16, for VECTOR elements; stores a T at p
 // The order of summation is fixed, so the same device gives the same bits every time.
 //
-// CPU devices: a work-item takes SIDE vectors of columns and walks down the run with their sums in registers; no local
-// memory, no barrier. The additions to one sum wait for each other: those to another one fill the time. Local size 1,
-// OUTER * INNER / (SIDE * VECTOR) work-items (OUTER where INNER is 1).
+// CPU devices: a work-item takes SIDE vectors of columns and walks down the run; no local memory, no barrier. Best
+// they are whole rows: what lies in one piece comes from memory up to twice as fast as a part of each row, even where
+// there are more sums than registers. Local size 1, OUTER * INNER / (SIDE * VECTOR) work-items (OUTER where INNER is
+// 1).
 //
 // GPU devices, VECTOR = 1: a work-group adds up in local memory, some neighbouring columns by some lanes, places in
 // the run. NDRange (INNER rounded up to columns, lanes, OUTER), local (columns, lanes, 1); lanes is a power of two,

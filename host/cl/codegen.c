@@ -136,14 +136,15 @@ int codegen_vector(const gn_device *device, const plan_step *step) {
     return vector;
 }
 
-// As many as have registers for their sums and leave work-items enough for the cores of a large processor.
+// Whole rows, which come from memory fastest, up to a length and where that leaves work-items enough for the
+// cores of a large processor.
 int codegen_side(const gn_device *device, const plan_step *step) {
-    enum { MOST = 4, WORK_ITEMS = 64 };
+    enum { MOST = 8, WORK_ITEMS = 64 };
     sum_loops loops = plan_step_loops(step);
-    int side = MOST, vectors = loops.inner / codegen_vector(device, step), sums = plan_step_sums(step);
+    int side = MOST, vectors = loops.inner / codegen_vector(device, step);
     if (device->class != CLASS_CPU || loops.inner == 1)
         return 1;
-    while (side > 1 && (side * sums > MOST || vectors % side || loops.outer * (vectors / side) < WORK_ITEMS))
+    while (side > 1 && (vectors % side || loops.outer * (vectors / side) < WORK_ITEMS))
         side /= 2;
     return side;
 }
