@@ -24,9 +24,9 @@
 // The loops over a window are of known length, and unrolled: where a pixel has a single channel they are most of
 // the work.
 //
-// 1-D, any local size; more work-items do nothing. CPU devices: a work-item for each row of the columns or
-// pixel of the image, n of them. GPU devices: one for each vector written, so that neighbours write to
-// neighbouring places.
+// 1-D, any local size; more work-items do nothing. CPU devices: a work-item for each row of places, (n, oy), or of
+// pixels, (n, y), n of them, so that most of finding the way is done once for a row. GPU devices: one for each
+// vector written, so that neighbours write to neighbouring places.
 
 #ifndef NAME // alone: 3x3 windows, two pixels apart, over images (N, 16, 16, 32)
 #define NAME       im2col
@@ -50,10 +50,9 @@
 
 #ifdef IM2COL
 
-// The vector of channels from c on, under place (ky, kx) of the window whose number is `place`.
-static T FUNCTION(global const float *image, const uint place, const uint ky, const uint kx, const uint c) {
-    const uint ox = place % OUT_WIDTH, oy = place / OUT_WIDTH % OUT_HEIGHT;
-    const uint n = place / (OUT_WIDTH * OUT_HEIGHT);
+// The vector of channels from c on, under place (ky, kx) of the window at (n, oy, ox).
+static T FUNCTION(global const float *image, const uint n, const uint oy, const uint ox, const uint ky, const uint kx,
+                  const uint c) {
     // Where these would be negative they wrap round to huge numbers, outside the image as well.
     const uint y = oy * STRIDE + ky - PADDING, x = ox * STRIDE + kx - PADDING;
     return y < HEIGHT && x < WIDTH ? LOAD(image + ((n * HEIGHT + y) * WIDTH + x) * CHANNELS + c) : (T)(0.0f);
@@ -63,16 +62,18 @@ kernel void NAME(global const float *image, global float *columns, const uint n)
     const uint i = get_global_id(0);
     if (i < n) {
 #ifdef GANC_GPU
-        const uint tap = i / VECTORS % (K * K);
-        const T v = FUNCTION(image, i / (VECTORS * K * K), tap / K, tap % K, i % VECTORS * VECTOR);
+        const uint tap = i / VECTORS % (K * K), place = i / (VECTORS * K * K), row = place / OUT_WIDTH;
+        const T v = FUNCTION(image, row / OUT_HEIGHT, row % OUT_HEIGHT, place % OUT_WIDTH, tap / K, tap % K,
+                             i % VECTORS * VECTOR);
         STORE(v, columns + i * VECTOR);
 #else
-        global float *to = columns + i * (K * K * CHANNELS);
-        for (uint ky = 0; ky < K; ky++)
+        global float *to = columns + i * (OUT_WIDTH * K * K * CHANNELS);
+        for (uint ox = 0; ox < OUT_WIDTH; ox++)
+            for (uint ky = 0; ky < K; ky++)
 #pragma unroll
-            for (uint kx = 0; kx < K; kx++)
-                for (uint c = 0; c < CHANNELS; c += VECTOR, to += VECTOR)
-                    STORE(FUNCTION(image, i, ky, kx, c), to);
+                for (uint kx = 0; kx < K; kx++)
+                    for (uint c = 0; c < CHANNELS; c += VECTOR, to += VECTOR)
+                        STORE(FUNCTION(image, i / OUT_HEIGHT, i % OUT_HEIGHT, ox, ky, kx, c), to);
 #endif
     }
 }
@@ -86,29 +87,40 @@ kernel void NAME(global const float *image, global float *columns, const uint n)
 #endif
 #define REACH ((K + STRIDE - 1) / STRIDE) // windows that hold a pixel, each way, at most
 
+// SHARE vectors, the channels from c on, of pixel (n, y, x).
+static void FUNCTION(global const float *columns, global float *image, const uint n, const uint y, const uint x,
+                     const uint c) {
+    T sum[SHARE];
+    for (uint v = 0; v < SHARE; v++)
+        sum[v] = (T)(0.0f);
+#pragma unroll
+    for (uint down = 0; down < REACH; down++)
+#pragma unroll
+        for (uint right = 0; right < REACH; right++) {
+            const uint ky = (y + PADDING) % STRIDE + down * STRIDE, kx = (x + PADDING) % STRIDE + right * STRIDE;
+            // Where these would be negative they wrap round to huge numbers, beyond the last place as well.
+            const uint oy = (y + PADDING - ky) / STRIDE, ox = (x + PADDING - kx) / STRIDE;
+            const uint row = (n * OUT_HEIGHT + oy) * OUT_WIDTH + ox;
+            if (ky < K && kx < K && oy < OUT_HEIGHT && ox < OUT_WIDTH)
+                for (uint v = 0; v < SHARE; v++)
+                    sum[v] += LOAD(columns + (row * (K * K) + ky * K + kx) * CHANNELS + c + v * VECTOR);
+        }
+    for (uint v = 0; v < SHARE; v++)
+        STORE(sum[v], image + ((n * HEIGHT + y) * WIDTH + x) * CHANNELS + c + v * VECTOR);
+}
+
 kernel void NAME(global const float *columns, global float *image, const uint n) {
     const uint i = get_global_id(0);
     if (i < n) {
-        const uint pixel = i / (VECTORS / SHARE), c = i % (VECTORS / SHARE) * VECTOR;
-        const uint x = pixel % WIDTH + PADDING, y = pixel / WIDTH % HEIGHT + PADDING;
-        const uint image_number = pixel / (WIDTH * HEIGHT);
-        T sum[SHARE];
-        for (uint v = 0; v < SHARE; v++)
-            sum[v] = (T)(0.0f);
-#pragma unroll
-        for (uint down = 0; down < REACH; down++)
-#pragma unroll
-            for (uint right = 0; right < REACH; right++) {
-                const uint ky = y % STRIDE + down * STRIDE, kx = x % STRIDE + right * STRIDE;
-                // Where these would be negative they wrap round to huge numbers, beyond the last place as well.
-                const uint oy = (y - ky) / STRIDE, ox = (x - kx) / STRIDE;
-                const uint row = (image_number * OUT_HEIGHT + oy) * OUT_WIDTH + ox;
-                if (ky < K && kx < K && oy < OUT_HEIGHT && ox < OUT_WIDTH)
-                    for (uint v = 0; v < SHARE; v++)
-                        sum[v] += LOAD(columns + (row * (K * K) + ky * K + kx) * CHANNELS + c + v * VECTOR);
-            }
-        for (uint v = 0; v < SHARE; v++)
-            STORE(sum[v], image + pixel * CHANNELS + c + v * VECTOR);
+#ifdef GANC_GPU
+        const uint pixel = i / VECTORS, row = pixel / WIDTH;
+        FUNCTION(columns, image, row / HEIGHT, row % HEIGHT, pixel % WIDTH, i % VECTORS * VECTOR);
+#else
+        // By two: with a stride of two, which parts of the windows hold a pixel depends on whether x is even.
+#pragma unroll 2
+        for (uint x = 0; x < WIDTH; x++)
+            FUNCTION(columns, image, i / HEIGHT, i % HEIGHT, x, 0);
+#endif
     }
 }
 

@@ -265,11 +265,12 @@ static bool add_patches(builder *b, int s) {
     char name[KERNEL_NAME];
     launch *l = add_kernel(b, b->program->fused, codegen_name(step, b->code.kernel_of_step[s], name), node);
     bool cpu = b->device->class == CLASS_CPU;
-    size_t n = gn_shape_count(node->shape),
-           items = n / (size_t)(cpu ? last_size(node) : codegen_vector(b->device, step));
+    patch_loops loops = patch_node_loops(node);
+    size_t rows = (size_t)loops.count * (size_t)(node->op == OP_IM2COL ? loops.out_height : loops.height),
+           items = cpu ? rows : gn_shape_count(node->shape) / (size_t)codegen_vector(b->device, step);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node->input[0]) && set_tensor(b, l, &i, node) &&
-           set_number(l, &i, (cl_uint)items) && set_range(b, l, items, cpu ? 16 : group_size(b));
+           set_number(l, &i, (cl_uint)items) && set_range(b, l, items, cpu ? 4 : group_size(b));
 }
 
 static bool add_product(builder *b, int s) {
