@@ -20,7 +20,13 @@
 //
 //     sum(r X + s Y + t) = r sum(X) + s sum(Y) + rows t
 //
-// A batch norm's gradient sums up such rows twice, where the sums of X and Y are made before.
+// A batch norm's gradient sums up such rows twice, where the sums of X and Y are made before. And where two
+// such rows are added to others, as a layer's bias and a batch norm's mean, they are added to each other
+// first:
+//
+//     (X + r) - s = X - (s - r)
+//
+// so that all readers can compute it of X, even when the bias has been updated.
 #include "graph/planner.h"
 
 // X in `factor X`, with one factor for each row; NULL where the node is nothing of the kind.
@@ -167,4 +173,25 @@ void planner_know_sum(planner *p, const gn_node *sum, gn_node *copy) {
         return;
     p->sums = gn_realloc(p->sums, ((size_t)p->sum_count + 1) * sizeof *p->sums);
     p->sums[p->sum_count++] = (sum_of_rows){plan_base(sum->input[0]), loops, copy};
+}
+
+// ---- Rows added to rows ----------------------------------------------------------------------------------
+
+// Of a sum or a difference: the row behind the broadcast that is its second operand; NULL where it is none.
+static gn_node *added_row(const gn_node *node) {
+    gn_node *row = node->input[1]->op == OP_BROADCAST ? node->input[1]->input[0] : NULL;
+    return row && gn_shape_count(row->shape) < gn_shape_count(node->shape) ? row : NULL;
+}
+
+gn_node *planner_add_rows_first(const gn_node *sum) {
+    if (sum->op != OP_ADD && sum->op != OP_SUB)
+        return NULL;
+    const gn_node *inner = plan_base(sum->input[0]);
+    if (inner->op != OP_ADD || !gn_shape_equal(inner->shape, sum->shape))
+        return NULL;
+    gn_node *r = added_row(inner), *s = added_row(sum);
+    if (!r || !s || !gn_shape_equal(r->shape, s->shape))
+        return NULL;
+    return sum->op == OP_ADD ? gn_add(inner->input[0], gn_broadcast(gn_add(r, s), sum->shape))
+                             : gn_sub(inner->input[0], gn_broadcast(gn_sub(s, r), sum->shape));
 }

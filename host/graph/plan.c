@@ -149,7 +149,10 @@ static gn_node *copy_node(planner *p, gn_node **copies, const gn_node *node) {
     if (node->op == OP_SUM)
         return copy_sum(p, copies, node);
     gn_node fields = copy_fields(p, copies, node);
-    return fields.op == OP_MATMUL ? copy_product(p, &fields) : node_new(p->plan->graph, fields);
+    if (fields.op == OP_MATMUL)
+        return copy_product(p, &fields);
+    gn_node *copy = p->options.linear && p->options.fuse ? planner_add_rows_first(&fields) : NULL;
+    return copy ? copy : node_new(p->plan->graph, fields);
 }
 
 static gn_node *copy_sum_of_products(planner *p, gn_node **copies, const gn_node *sum) {

@@ -88,6 +88,10 @@ gn_node *planner_combine_sums(const planner *p, gn_node *const *copies, const gn
 // That a sum has been copied, for others to be made of.
 void planner_know_sum(planner *p, const gn_node *sum, gn_node *copy);
 
+// What has the value of (x + r) - s or (x + r) + s, given by its fields, with r and s, which are broadcast,
+// added to each other first; NULL where it is nothing of the kind.
+gn_node *planner_add_rows_first(const gn_node *sum);
+
 // The third pass, see fuse.c: puts nodes into groups.
 void planner_fuse(planner *p);
 
