@@ -55,12 +55,13 @@ void gn_adam(gn_graph *graph, const char *name, gn_variable *const *variables, i
     free(key);
     gn_node *t = gn_to_f32(gn_assign(graph, step, gn_add(gn_read(graph, step), gn_constant_int(graph, 1))));
     gn_node *step_size = gn_div(gn_constant(graph, lr), bias_correction(t, beta1));
-    gn_node *root = gn_sqrt(bias_correction(t, beta2));
+    // A factor for all: divisions by a number take as long as all else on most CPUs.
+    gn_node *inverse_root = gn_div(gn_constant(graph, 1), gn_sqrt(bias_correction(t, beta2)));
 
     for (int i = 0; i < count; i++) {
         gn_node *m = moving_average(graph, moment(graph, name, variables[i], "m"), beta1, g[i]);
         gn_node *v = moving_average(graph, moment(graph, name, variables[i], "v"), beta2, gn_square(g[i]));
-        gn_node *change = gn_div(gn_mul(m, step_size), gn_offset(gn_div(gn_sqrt(v), root), eps));
+        gn_node *change = gn_div(gn_mul(m, step_size), gn_offset(gn_mul(gn_sqrt(v), inverse_root), eps));
         gn_assign(graph, variables[i], gn_sub(gn_read(graph, variables[i]), change));
     }
     free(g);
