@@ -606,7 +606,7 @@ static placement place_of_part(const plan *plan, int id) {
 // Largest first, each at the lowest offset that nobody alive with it holds, or in the smallest chunk: the
 // greedy heuristics "by size", for offsets and for shared objects, of Pisarchyk and Lee 2020
 // (arXiv:2001.03288). Chunks cannot take less than the largest tensor, the second largest, and so on, that is
-// alive at any time: for dcgan's step 1.37 times what is alive at once, of which they take 1.47.
+// alive at any time: for dcgan's step 1.37 times what is alive at once; they take 1.47.
 static void place(planner *p) {
     plan *plan = p->plan;
     gn_graph *graph = plan->graph;
