@@ -1162,12 +1162,14 @@ static int stored(int bits, size_t elements) {
     return count;
 }
 
+enum { WITH_RECOMPUTE = WITH_EPILOGUES | 1024 };
+
 // How many of 24 elements or more are stored without and with recomputing, with epilogues.
 static void check_stored(const char *what, int without, int with) {
-    ck_assert_msg(stored(WITH_EPILOGUES, 24) == without && stored(WITH_EPILOGUES | 1024, 24) == with,
+    ck_assert_msg(stored(WITH_EPILOGUES, 24) == without && stored(WITH_RECOMPUTE, 24) == with,
                   "%s: %d tensors are stored, %d with recomputing", what, stored(WITH_EPILOGUES, 24),
-                  stored(WITH_EPILOGUES | 1024, 24));
-    ck_assert_int_ge(steps_of(WITH_EPILOGUES), steps_of(WITH_EPILOGUES | 1024));
+                  stored(WITH_RECOMPUTE, 24));
+    ck_assert_int_ge(steps_of(WITH_EPILOGUES), steps_of(WITH_RECOMPUTE));
     check_plans(graph, what, 0, 3);
     teardown();
     setup();
@@ -1305,6 +1307,34 @@ START_TEST(sums_of_known_rows) {
     keep(gn_sum_axis(gn_reshape(x, gn_shape_of(2, 8, 3)), 0)); // other rows
     ck_assert_int_eq(sums(true), 7);
     check_plans(graph, "known rows", 1, 2);
+}
+END_TEST
+
+// How many sums and differences with as many elements as the matrix the plan computes.
+static int additions_to_rows(bool linear) {
+    plan *plan = plan_new(graph, options_of(linear ? 71 : 7));
+    int count = 0;
+    for (int s = 0; s < plan->count; s++)
+        for (int k = 0; k < plan->steps[s].count; k++) {
+            const gn_node *node = plan->steps[s].nodes[k];
+            count += (node->op == OP_ADD || node->op == OP_SUB) && gn_shape_count(node->shape) == 24;
+        }
+    plan_free(plan);
+    return count;
+}
+
+START_TEST(rows_are_added_first) {
+    gn_node *x = matrix("x", 4, 6), *r = matrix("r", 1, 6), *s = matrix("s", 1, 6);
+    keep(gn_exp(gn_sub(gn_add(x, r), s)));
+    keep(gn_tanh(gn_add(gn_add(x, s), r)));
+    ck_assert_int_eq(additions_to_rows(false), 4);
+    ck_assert_int_eq(additions_to_rows(true), 2);
+    check_plans(graph, "rows first", 0, 2);
+
+    keep(gn_exp(gn_sub(gn_add(x, r), matrix("c", 4, 1)))); // a row and a column
+    keep(gn_exp(gn_sub(gn_add(x, r), matrix("y", 4, 6)))); // a row and a matrix
+    ck_assert_int_eq(additions_to_rows(true), 6);
+    check_plans(graph, "rows first", 1, 2);
 }
 END_TEST
 
@@ -1820,6 +1850,7 @@ Suite *test_suite(void) {
     tcase_add_test(linear, products_between_rows);
     tcase_add_test(linear, products_between_single_matrices);
     tcase_add_test(linear, sums_of_known_rows);
+    tcase_add_test(linear, rows_are_added_first);
     tcase_add_test(linear, concatenations_are_no_work);
     tcase_add_test(linear, sums_of_products_are_products);
     tcase_add_test(linear, penalty_needs_no_first_layer);

@@ -220,8 +220,7 @@ static bool is_sum_of(const gn_node *node, sum_loops loops) {
     return own.outer == 1 && own.run == loops.run && own.inner == loops.inner;
 }
 
-// Does the broadcast give all rows the same, which has an element a column?
-static bool repeats_row(const gn_node *broadcast, sum_loops loops) {
+bool planner_repeats_row(const gn_node *broadcast, sum_loops loops) {
     broadcast_axes axes = broadcast_node_axes(broadcast);
     return loops.inner == 1 || (axes.count == 2 && axes.size[0] == loops.inner && !axes.stretched[0]);
 }
@@ -237,7 +236,8 @@ static bool fits_columns(const gn_node *node, sum_loops loops, bool with_rows) {
     if (count != width && !(with_rows && has_rows))
         return false;
     if (node->op == OP_BROADCAST)
-        return !has_rows || gn_shape_count(node->input[0]->shape) != width || repeats_row(node, loops);
+        return !has_rows || gn_shape_count(node->input[0]->shape) != width ||
+               planner_repeats_row(node, loops);
     return op_table[node->op].form == FORM_POINTWISE && !(has_rows && node->op == OP_ASSIGN);
 }
 

@@ -124,8 +124,7 @@ static gn_node *common_row(gn_node *const *copies, const gn_node *node, sum_loop
         return NULL;
     if (gn_shape_count(copy->shape) == 1)
         return gn_broadcast(gn_reshape(copy, gn_shape_of(2, 1, 1)), row);
-    broadcast_axes axes = broadcast_node_axes(stretched);
-    bool alike = axes.count == 2 && axes.size[0] == loops.inner && !axes.stretched[0];
+    bool alike = (int)gn_shape_count(copy->shape) == loops.inner && planner_repeats_row(stretched, loops);
     return alike ? gn_reshape(copy, row) : NULL;
 }
 
@@ -134,7 +133,7 @@ static gn_node *common_row(gn_node *const *copies, const gn_node *node, sum_loop
 static gn_node *known_sum(const planner *p, gn_node *const *copies, const gn_node *node, sum_loops loops) {
     const gn_node *terms = plan_base((gn_node *)node);
     for (int i = 0; i < p->sum_count; i++)
-        if (p->sums[i].terms == terms && p->sums[i].loops.inner == loops.inner)
+        if (p->sums[i].terms == terms && p->sums[i].columns == loops.inner)
             return gn_reshape(p->sums[i].sum, gn_shape_of(2, 1, loops.inner));
     gn_node *row = common_row(copies, terms, loops), *first, *second;
     if (row)
@@ -172,7 +171,7 @@ void planner_know_sum(planner *p, const gn_node *sum, gn_node *copy) {
     if (loops.outer != 1)
         return;
     p->sums = gn_realloc(p->sums, ((size_t)p->sum_count + 1) * sizeof *p->sums);
-    p->sums[p->sum_count++] = (sum_of_rows){plan_base(sum->input[0]), loops, copy};
+    p->sums[p->sum_count++] = (sum_of_rows){plan_base(sum->input[0]), loops.inner, copy};
 }
 
 // ---- Rows added to rows ----------------------------------------------------------------------------------

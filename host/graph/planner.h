@@ -13,8 +13,8 @@ typedef struct {
 // A sum over rows that the plan makes.
 typedef struct {
     const gn_node *terms; // in the graph that is copied, behind views
-    sum_loops loops;
-    gn_node *sum; // in the copy
+    int columns;          // of those rows
+    gn_node *sum;         // in the copy
 } sum_of_rows;
 
 // A step while it is put together: a list of nodes through `next`.
@@ -63,6 +63,9 @@ int planner_group_of(const planner *p, gn_node *input);
 static inline int planner_edge_to(const planner *p, const gn_node *node) {
     return node->id < p->edges_to_room ? p->edges_to[node->id] : -1;
 }
+
+// Does a broadcast of one row, which has as many elements as there are columns, give all rows the same?
+bool planner_repeats_row(const gn_node *broadcast, sum_loops loops);
 
 // The matrix product of a group, NULL for none.
 gn_node *planner_product_of(const planner *p, int group);

@@ -219,7 +219,7 @@ static gn_node *activation_of(const planner *p, const gn_node *slope) {
         gn_node *y = graph->nodes[i];
         for (int k = 0; k < 2 && y->op == OP_MUL; k++) {
             const gn_node *factor = plan_base(y->input[k]);
-            if (factor->op == OP_LEAKY_SLOPE && factor->number[0] == slope->number[0] &&
+            if (factor != slope && factor->op == OP_LEAKY_SLOPE && factor->number[0] == slope->number[0] &&
                 plan_base(factor->input[0]) == x && plan_base(y->input[1 - k]) == x && is_in_memory(p, y))
                 return y;
         }
