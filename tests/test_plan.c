@@ -379,6 +379,18 @@ static int next_step(const plan *plan, const bool *ended, bool contrary) {
     return s;
 }
 
+// Is the node written where the step reads something?
+static bool takes_over(const plan *plan, const plan_step *step, const gn_node *node) {
+    for (int k = 0; k < step->count; k++)
+        for (int j = 0; j < op_table[step->nodes[k]->op].inputs; j++) {
+            const gn_node *base = plan_base(step->nodes[k]->input[j]);
+            if (!plan_step_has(step, base) && plan->places[base->id].chunk == plan->places[node->id].chunk &&
+                plan->places[base->id].offset == plan->places[node->id].offset)
+                return true;
+        }
+    return false;
+}
+
 static void machine_run(machine *m, bool contrary) {
     const plan *plan = m->plan;
     bool *ended = gn_calloc((size_t)plan->count + 1, sizeof *ended);
@@ -391,8 +403,8 @@ static void machine_run(machine *m, bool contrary) {
         ended[s] = true;
         if (step->constant && m->has_run)
             continue;
-        for (int k = 0; k < step->count; k++) // what a step writes to the arena is nothing that it reads
-            if (plan->places[step->nodes[k]->id].chunk >= 0)
+        for (int k = 0; k < step->count; k++)
+            if (plan->places[step->nodes[k]->id].chunk >= 0 && !takes_over(plan, step, step->nodes[k]))
                 spoil(place_of(m, step->nodes[k]), gn_shape_count(step->nodes[k]->shape));
         if (step->form == FORM_POINTWISE || step->form == FORM_SUM || step->form == FORM_MATMUL)
             run_fused(m, step);
@@ -413,6 +425,12 @@ static void machine_run(machine *m, bool contrary) {
 }
 
 // ---- What must hold for every plan -------------------------------------------------------------------
+
+// May one tensor, where each lies at the beginning of a buffer, be written over another as that is read for
+// the last time? Whether at the same index shows when the plan runs.
+static bool may_take_over(const plan *plan, plan_options options, int born, int old_born, int old_dies) {
+    return options.apart && old_dies == born && old_born < born && plan->steps[born].form == FORM_POINTWISE;
+}
 
 // Tensors that are alive together lie apart, aligned and inside the arena. Returns the most bytes alive at
 // once.
@@ -459,7 +477,10 @@ static size_t check_places(const plan *plan, plan_options options) {
             const gn_node *other = plan->graph->nodes[j];
             placement b = plan->places[j];
             size_t other_bytes = gn_shape_count(other->shape) * gn_type_size(other->type);
-            bool together = !has_parts[j] && (!options.reuse || (born[i] <= dies[j] && born[j] <= dies[i]));
+            bool meet = born[i] <= dies[j] && born[j] <= dies[i] &&
+                        !may_take_over(plan, options, born[i], born[j], dies[j]) &&
+                        !may_take_over(plan, options, born[j], born[i], dies[i]);
+            bool together = !has_parts[j] && (!options.reuse || meet);
             REQUIRE(
                 a.chunk != b.chunk || !together ||
                     (!options.apart && (a.offset >= b.offset + other_bytes || b.offset >= a.offset + bytes)),
@@ -469,7 +490,8 @@ static size_t check_places(const plan *plan, plan_options options) {
     for (int s = 0; s <= plan->count; s++)
         most = live[s] > most ? live[s] : most;
     ck_assert_uint_eq(plan->live_bytes, most);
-    ck_assert_uint_ge(plan_arena_bytes(plan), most);
+    if (!options.apart)
+        ck_assert_uint_ge(plan_arena_bytes(plan), most);
     for (int i = 0; i < plan->chunk_count; i++)
         ck_assert_uint_le(plan->chunks[i], options.max_allocation);
     free(has_parts);
@@ -1025,6 +1047,11 @@ START_TEST(epilogues_that_do_not_fit) {
     ck_assert_int_eq(plan->count, 2);
     plan_free(plan);
     check_steps("update", 2, 1);
+
+    v = variable("v", gn_shape_of(2, 16, 8)); // what the product reads would be kept for the gradient by x
+    g = graph_matmul(matrix("x", 1 << 14, 16), true, matrix("g", 1 << 14, 8), false);
+    gn_assign(graph, v, gn_sub(gn_read(graph, v), gn_scale(g, 0.1)));
+    ck_assert_int_eq(steps_of(WITH_EPILOGUES), 2);
 }
 END_TEST
 
@@ -1472,6 +1499,38 @@ START_TEST(tenants_wait_for_each_other) {
 }
 END_TEST
 
+// ---- Places --------------------------------------------------------------------------------------------
+
+// Buffers of one tensor each that a chain needs, of steps of a node: one, where a step reads an element
+// before it writes it. A product and a broadcast read others as well.
+static void check_buffers(const char *what, int buffers) {
+    enum { REUSE_IN_PLACE_APART = 2 | 4 | 128 };
+    plan *plan = plan_new(graph, options_of(REUSE_IN_PLACE_APART));
+    ck_assert_msg(plan->chunk_count == buffers, "%s: %d buffers", what, plan->chunk_count);
+    plan_free(plan);
+    check_plans(graph, what, 0, 2);
+    teardown();
+    setup();
+}
+
+START_TEST(results_take_over) {
+    keep(gn_exp(gn_tanh(gn_exp(gn_tanh(matrix("x", 16, 16))))));
+    check_buffers("chain", 1);
+
+    gn_node *y = gn_tanh(matrix("x", 16, 16));
+    keep(gn_mul(gn_exp(y), y)); // y is needed once more
+    check_buffers("fork", 2);
+
+    y = gn_tanh(matrix("x", 16, 16));
+    keep(gn_exp(gn_matmul(y, y)));
+    check_buffers("product", 2);
+
+    y = gn_tanh(matrix("x", 16, 16)); // columns before they are overwritten, and behind that
+    keep(gn_exp(gn_add(gn_pad(gn_slice(y, 8, 8), 0, 8), gn_pad(gn_slice(y, 0, 8), 8, 0))));
+    check_buffers("halves", 3);
+}
+END_TEST
+
 // ---- Random graphs -----------------------------------------------------------------------------------
 
 static uint64_t random_state;
@@ -1759,7 +1818,7 @@ static void check_fit(const gn_graph *graph, const char *name) {
     bytes = plan_arena_bytes(finished);
     printf("test_plan: %s: in %d buffers %zu bytes for %zu alive\n", name, finished->chunk_count, bytes,
            live);
-    ck_assert_msg((double)bytes <= 1.5 * (double)live, "%s: %zu bytes in buffers for %zu alive", name, bytes,
+    ck_assert_msg((double)bytes <= 1.3 * (double)live, "%s: %zu bytes in buffers for %zu alive", name, bytes,
                   live);
     plan_free(finished);
     ck_assert_int_lt(steps[7], steps[6]);
@@ -1862,6 +1921,11 @@ Suite *test_suite(void) {
     tcase_add_test(waits, updates_wait_for_readers);
     tcase_add_test(waits, tenants_wait_for_each_other);
     suite_add_tcase(suite, waits);
+
+    TCase *places = tcase_create("places");
+    tcase_add_checked_fixture(places, setup, teardown);
+    tcase_add_test(places, results_take_over);
+    suite_add_tcase(suite, places);
 
     TCase *random = tcase_create("random");
     tcase_add_checked_fixture(random, setup, teardown);

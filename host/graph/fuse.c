@@ -168,18 +168,28 @@ gn_node *planner_product_of(const planner *p, int group) {
     return NULL;
 }
 
-// Can the node be in a product's epilogue? Its kernel finishes some columns at once, and loads what a
+// May the product's epilogue assign to the weights? Then it runs behind the gradient by the layer's input,
+// which reads them, and what the product reads is kept until then: for a convolution that is much more than a
+// gradient that goes to memory.
+static bool may_update(const planner *p, const gn_node *product) {
+    enum { MUCH = 1 << 20 }; // bytes that are worth a launch
+    return p->options.product_updates &&
+           planner_bytes(product->input[0]) + planner_bytes(product->input[1]) <=
+               planner_bytes(product) + MUCH;
+}
+
+// Can the node be in the product's epilogue? Its kernel finishes some columns at once, and loads what a
 // broadcast reads as one vector, or as one number.
-static bool fits_epilogue(const planner *p, const gn_node *node) {
-    return is_elementwise(node) && (node->op != OP_ASSIGN || p->options.product_updates) &&
+static bool fits_epilogue(const planner *p, const gn_node *product, const gn_node *node) {
+    return is_elementwise(node) && (node->op != OP_ASSIGN || may_update(p, product)) &&
            (op_table[node->op].form != FORM_BROADCAST ||
             broadcast_node_run(node) % p->options.product_columns == 0);
 }
 
-// Can this group be an epilogue, which has no product yet?
-static bool is_epilogue(const planner *p, int group) {
+// Can this group be the product's epilogue, which has no product yet?
+static bool is_epilogue(const planner *p, const gn_node *product, int group) {
     for (int i = p->first[group]; i >= 0; i = p->next[i])
-        if (!fits_epilogue(p, p->plan->graph->nodes[i]))
+        if (!fits_epilogue(p, product, p->plan->graph->nodes[i]))
             return false;
     return true;
 }
@@ -193,7 +203,7 @@ static void add_epilogues(planner *p) {
             continue;
         for (int j = i + 1; j < graph->count; j++)
             if (is_elementwise(graph->nodes[j]) && planner_reads(graph->nodes[j], product) &&
-                is_epilogue(p, p->group[j]))
+                is_epilogue(p, product, p->group[j]))
                 join_input(p, product, graph->nodes[j]);
     }
 }
@@ -257,9 +267,10 @@ static bool may_take(const planner *p, int group, int other) {
 
 bool planner_may_take(const planner *p, int group, const gn_node *node) {
     sum_loops loops;
-    return planner_product_of(p, group) ? fits_epilogue(p, node)
-           : p->columns[group]          ? find_columns(p, group, &loops) && fits_columns(node, loops, true)
-                                        : true;
+    const gn_node *product = planner_product_of(p, group);
+    return product             ? fits_epilogue(p, product, node)
+           : p->columns[group] ? find_columns(p, group, &loops) && fits_columns(node, loops, true)
+                               : true;
 }
 
 // Joins what can share columns, of two groups of which one reads the other. Returns if any were joined.

@@ -271,12 +271,13 @@ static void gradient_pad(gn_node *node, gn_node *g, gn_node **gradients) {
     gradients[0] = gn_slice(g, node->integer[0], node->input[0]->shape.size[last]);
 }
 
-// C = op(A) op(B):  d op(A) = G op(B)',  d op(B) = op(A)' G, transposed once more where A or B was.
+// C = op(A) op(B):  d op(A) = G op(B)',  d op(B) = op(A)' G, transposed once more where A or B was. Steps run
+// in the order in which they are built: that of the weights first, which may be the last to read A.
 static void gradient_matmul(gn_node *node, gn_node *g, gn_node **gradients) {
     gn_node *a = node->input[0], *b = node->input[1];
     bool ta = node->integer[0], tb = node->integer[1];
-    gradients[0] = ta ? graph_matmul(b, tb, g, true) : graph_matmul(g, false, b, !tb);
     gradients[1] = tb ? graph_matmul(g, true, a, ta) : graph_matmul(a, !ta, g, false);
+    gradients[0] = ta ? graph_matmul(b, tb, g, true) : graph_matmul(g, false, b, !tb);
 }
 
 // The two are linear and each other's adjoint.
