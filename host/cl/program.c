@@ -8,7 +8,7 @@
 // Every launch has a cl_kernel object of its own, since arguments belong to the object.
 //
 // Tensors in the arena are sub-buffers of their exact size, so that a tool like Oclgrind sees a kernel that
-// writes too far. GPUs have a buffer for each place in the arena instead, which takes up to 1.5 times the
+// writes too far. GPUs have a buffer for each place in the arena instead, which takes up to 1.3 times the
 // memory: for launches on many overlapping sub-buffers NVIDIA's driver (580.159) works on the host, 20 us for
 // each of dcgan's and 3 us of gan's, where their kernels take 9 us.
 #include "cl/program.h"
