@@ -692,6 +692,32 @@ START_TEST(fusing_makes_no_circles) {
 }
 END_TEST
 
+// A window over the whole image, and one over a pixel at a time, move nothing; a pixel of several does.
+START_TEST(patches_that_are_the_image) {
+    static const struct {
+        int kernel, stride, padding;
+        bool same;
+    } windows[] = {{3, 1, 0, true},  {3, 2, 0, true},  {1, 1, 0, true},
+                   {3, 1, 1, false}, {1, 2, 0, false}, {2, 1, 0, false}};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        int kernel = windows[i].kernel, stride = windows[i].stride, padding = windows[i].padding;
+        gn_node *x = gn_read(graph, variable("x", gn_shape_of(4, 2, 3, 3, 2)));
+        gn_node *w = gn_read(graph, variable("w", gn_shape_of(2, kernel * kernel * 2, 5))), *gradients[2];
+        gn_node *y = gn_conv2d(gn_exp(x), w, kernel, stride, padding);
+        gn_grad(gn_mean(gn_square(y)), (gn_node *[]){x, w}, 2, gradients);
+        keep(gradients[0]);
+        keep(gradients[1]);
+        plan *plan = plan_new(graph, options_of(7));
+        ck_assert_int_eq(count_nodes(plan, OP_IM2COL), !windows[i].same);
+        ck_assert_int_eq(count_nodes(plan, OP_COL2IM), !windows[i].same);
+        plan_free(plan);
+        check_plans(graph, "patches", (int)i, 2);
+        teardown();
+        setup();
+    }
+}
+END_TEST
+
 START_TEST(constants_reach_all_readers) {
     gn_node *ones = gn_broadcast(gn_constant(graph, 2), gn_shape_of(2, 3, 3));
     gn_variable *log = gn_state_add(state, "log", GN_F32, gn_shape_of(2, 4, 2), NULL);
@@ -1867,6 +1893,7 @@ Suite *test_suite(void) {
     tcase_add_test(graphs, dead_code_is_left_out);
     tcase_add_test(graphs, fusing_saves_steps);
     tcase_add_test(graphs, fusing_makes_no_circles);
+    tcase_add_test(graphs, patches_that_are_the_image);
     tcase_add_test(graphs, constants_reach_all_readers);
     tcase_add_test(graphs, constants_are_computed_once);
     tcase_add_test(graphs, switches_by_environment);

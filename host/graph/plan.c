@@ -125,6 +125,19 @@ static gn_node *copy_product(const planner *p, const gn_node *product) {
                   gn_broadcast(gn_reshape(b, gn_shape_of(2, 1, columns)), product->shape));
 }
 
+// Are the patches the image itself, element by element? So they are where the window is all of it, or each
+// pixel in turn.
+static bool are_image(patch_loops patches) {
+    bool all = patches.kernel == patches.height && patches.kernel == patches.width;
+    return patches.padding == 0 && (all || (patches.kernel == 1 && patches.stride == 1));
+}
+
+static gn_node *copy_patches(const planner *p, const gn_node *patches) {
+    return p->options.fuse && are_image(patch_node_loops(patches))
+               ? gn_reshape(patches->input[0], patches->shape)
+               : node_new(p->plan->graph, *patches);
+}
+
 // What `node` is, with the copies of its inputs.
 static gn_node copy_fields(planner *p, gn_node **copies, const gn_node *node) {
     gn_node fields = *node;
@@ -151,6 +164,8 @@ static gn_node *copy_node(planner *p, gn_node **copies, const gn_node *node) {
     gn_node fields = copy_fields(p, copies, node);
     if (fields.op == OP_MATMUL)
         return copy_product(p, &fields);
+    if (op_table[fields.op].form == FORM_PATCHES)
+        return copy_patches(p, &fields);
     gn_node *copy = p->options.linear && p->options.fuse ? planner_add_rows_first(&fields) : NULL;
     return copy ? copy : node_new(p->plan->graph, fields);
 }
