@@ -254,7 +254,8 @@ static void print_store(FILE *out, int vector, int value, const char *to) {
         fprintf(out, "    %s[i] = v%d;\n", to, value);
 }
 
-// Stores the elements that others need; the sums of a step are stored elsewhere.
+// Stores the elements that others need, behind all loads: they may lie where something was that the step
+// reads (takes_over() in plan.c). The sums of a step are stored elsewhere.
 static void print_stores(FILE *out, const plan_step *step, const step_buffers *buffers, int vector) {
     for (int i = 0; i < buffers->writes; i++) {
         char to[16];

@@ -24,7 +24,7 @@ typedef struct {
     size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
     int product_columns;   // which a product's kernel finishes at once; 0: it takes no epilogue
     int product_depth;     // of a sum in its registers: longer ones pass through memory, unfinished
-    bool product_updates;  // does its epilogue assign to variables?
+    bool product_updates;  // may its epilogue assign to variables?
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
