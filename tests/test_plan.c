@@ -465,7 +465,7 @@ static size_t check_places(const plan *plan, plan_options options) {
         placement a = plan->places[i];
         if (a.chunk < 0 || has_parts[i]) // the parts are looked at
             continue;
-        size_t bytes = gn_shape_count(node->shape) * gn_type_size(node->type);
+        size_t bytes = node_bytes(node);
         size_t padded = (bytes + options.alignment - 1) / options.alignment * options.alignment;
         REQUIRE(a.offset % options.alignment == 0, "offset %zu is not aligned", a.offset);
         REQUIRE(!options.apart || a.offset == 0, "node %d lies behind another", i);
@@ -476,7 +476,7 @@ static size_t check_places(const plan *plan, plan_options options) {
         for (int j = 0; j < i; j++) {
             const gn_node *other = plan->graph->nodes[j];
             placement b = plan->places[j];
-            size_t other_bytes = gn_shape_count(other->shape) * gn_type_size(other->type);
+            size_t other_bytes = node_bytes(other);
             bool meet = born[i] <= dies[j] && born[j] <= dies[i] &&
                         !may_take_over(plan, options, born[i], born[j], dies[j]) &&
                         !may_take_over(plan, options, born[j], born[i], dies[i]);
@@ -1292,7 +1292,7 @@ static void session_end(session *s, session_graphs *graphs) {
 // ---- Products made of products -------------------------------------------------------------------------
 
 static int products(bool linear) {
-    plan *plan = plan_new(graph, options_of(linear ? 71 : 7));
+    plan *plan = plan_new(graph, options_of(linear ? ALL | 64 : ALL));
     int count = count_nodes(plan, OP_MATMUL);
     plan_free(plan);
     return count;
@@ -1332,7 +1332,7 @@ START_TEST(products_between_single_matrices) {
 END_TEST
 
 static int sums(bool linear) {
-    plan *plan = plan_new(graph, options_of(linear ? 71 : 7));
+    plan *plan = plan_new(graph, options_of(linear ? ALL | 64 : ALL));
     int count = count_nodes(plan, OP_SUM);
     plan_free(plan);
     return count;
@@ -1365,7 +1365,7 @@ END_TEST
 
 // How many sums and differences with as many elements as the matrix the plan computes.
 static int additions_to_rows(bool linear) {
-    plan *plan = plan_new(graph, options_of(linear ? 71 : 7));
+    plan *plan = plan_new(graph, options_of(linear ? ALL | 64 : ALL));
     int count = 0;
     for (int s = 0; s < plan->count; s++)
         for (int k = 0; k < plan->steps[s].count; k++) {

@@ -91,10 +91,6 @@ static bool make_arena(builder *b) {
     return true;
 }
 
-static size_t node_bytes(const gn_node *node) {
-    return gn_shape_count(node->shape) * gn_type_size(node->type);
-}
-
 // The buffer that holds the node's value.
 static cl_mem tensor(builder *b, gn_node *node) {
     node = plan_base(node);

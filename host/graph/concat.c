@@ -32,7 +32,7 @@ static bool place_parts(planner *p, const plan_step *step) {
     if (step->count != 3 || step->constant || !planner_is_concatenation(whole, &first, &second) ||
         first == second || !may_be_part(p, first) || !may_be_part(p, second))
         return false;
-    bytes = gn_shape_count(first->shape) * gn_type_size(first->type);
+    bytes = node_bytes(first);
     if (bytes % p->options.alignment != 0)
         return false;
     parts[first->id] = (part){whole, 0};

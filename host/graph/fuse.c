@@ -174,8 +174,7 @@ gn_node *planner_product_of(const planner *p, int group) {
 static bool may_update(const planner *p, const gn_node *product) {
     enum { MUCH = 1 << 20 }; // bytes that are worth a launch
     return p->options.product_updates &&
-           planner_bytes(product->input[0]) + planner_bytes(product->input[1]) <=
-               planner_bytes(product) + MUCH;
+           node_bytes(product->input[0]) + node_bytes(product->input[1]) <= node_bytes(product) + MUCH;
 }
 
 // Can the node be in the product's epilogue? Its kernel finishes some columns at once, and loads what a

@@ -34,6 +34,10 @@ gn_state *gn_graph_state(const gn_graph *graph) {
     return graph->state;
 }
 
+size_t node_bytes(const gn_node *node) {
+    return gn_shape_count(node->shape) * gn_type_size(node->type);
+}
+
 gn_node *node_new(gn_graph *graph, gn_node fields) {
     const op_description *op = &op_table[fields.op];
     for (int i = 0; i < op->inputs; i++)

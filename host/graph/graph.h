@@ -127,6 +127,9 @@ gn_shape shape_with(gn_shape shape, int axis, int size); // the shape with one a
 // Appends a node; fields not given are zero; a stream's name is copied. Infers shape and type by the table.
 gn_node *node_new(gn_graph *graph, gn_node fields);
 
+// What its value takes in memory.
+size_t node_bytes(const gn_node *node);
+
 // Is it a constant, perhaps broadcast? Then *value is set.
 bool node_is_constant(const gn_node *node, double *value);
 

@@ -95,7 +95,7 @@ static bool is_term(const gn_graph *graph, const bool *needed, const gn_node *pr
 
 // Has a concatenation with the matrix on top its two parts where tensors may lie?
 static bool is_aligned(const gn_node *matrix, size_t alignment) {
-    return gn_shape_count(matrix->shape) * gn_type_size(matrix->type) % alignment == 0;
+    return node_bytes(matrix) % alignment == 0;
 }
 
 bool planner_is_sum_of_products(const gn_graph *graph, const bool *needed, const gn_node *sum,

@@ -325,7 +325,7 @@ static double bytes_none(const gn_node *node) {
 }
 
 static double size_in_bytes(const gn_node *node) {
-    return elements(node) * (double)gn_type_size(node->type);
+    return (double)node_bytes(node);
 }
 
 static double bytes_all(const gn_node *node) { // each input once, the result once

@@ -1,15 +1,17 @@
 // The planner, in seven passes over a copy of the graph:
 //
 //  1. copy_needed  takes what the assignments need, and gives each reader its own copy of what is cheaper to
-//                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages, and
-//                  makes products and sums of others where it can, see linear.c.
+//                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages,
+//                  makes products and sums of others where it can, see linear.c, and of patches that are
+//                  their image a view.
 //  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
 //  3. fuse         joins nodes into steps of one launch each, see fuse.c.
 //  4. recompute    takes from memory what its readers can as well compute, see recompute.c.
 //  5. schedule     puts the joined steps in order.
-//  6. place        gives each tensor that memory must hold a place in the arena; what consists of two others
-//                  is a place for both, see concat.c.
+//  6. place        gives each tensor that memory must hold a place in the arena, perhaps that of
+//                  what it is computed from; what consists of two others is a place for both, see
+//                  concat.c.
 //  7. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
@@ -405,7 +407,7 @@ static void find_constants(plan *plan) {
         plan_step *step = &plan->steps[s];
         step->constant = true;
         for (int i = 0; i < step->count; i++)
-            step->constant &= constant[step->nodes[i]->id] && planner_bytes(step->nodes[i]) <= LARGE;
+            step->constant &= constant[step->nodes[i]->id] && node_bytes(step->nodes[i]) <= LARGE;
     }
     free(constant);
 }
@@ -527,7 +529,7 @@ static int list_tenants(planner *p, tenant *tenants) {
     find_lives(plan, lives);
     for (int i = 0; i < nodes; i++) {
         gn_node *node = plan->graph->nodes[i];
-        size_t padded = (planner_bytes(node) + alignment - 1) / alignment * alignment;
+        size_t padded = (node_bytes(node) + alignment - 1) / alignment * alignment;
         if (p->stored[i] && p->group[i] >= 0 && lives[i].born <= lives[i].dies &&
             !plan_is_in_variable(plan, node))
             tenants[count++] = (tenant){node, padded, lives[i]};
@@ -569,7 +571,7 @@ static int by_size(const void *a, const void *b) {
 static bool takes_over(const planner *p, const tenant *next, const tenant *old) {
     const plan_step *step = &p->plan->steps[next->life.born];
     if (!p->options.apart || old->life.dies != next->life.born || old->life.born >= next->life.born ||
-        planner_bytes(old->node) != planner_bytes(next->node) || step->form != FORM_POINTWISE)
+        node_bytes(old->node) != node_bytes(next->node) || step->form != FORM_POINTWISE)
         return false;
     for (int i = 0; i < step->count; i++)
         if (planner_reads(step->nodes[i], old->node) && op_table[step->nodes[i]->op].form == FORM_BROADCAST)
@@ -633,7 +635,7 @@ static placement place_of_part(const plan *plan, int id) {
 // Largest first, each at the lowest offset that nobody alive with it holds, or in the smallest chunk: the
 // greedy heuristics "by size", for offsets and for shared objects, of Pisarchyk and Lee 2020
 // (arXiv:2001.03288). Chunks cannot take less than the largest tensor, the second largest, and so on, that is
-// alive at any time: in dcgan's step they take 1.28 times what is alive at once.
+// alive at any time: in dcgan's step they take 1.26 times what is alive at once.
 static void place(planner *p) {
     plan *plan = p->plan;
     gn_graph *graph = plan->graph;

@@ -41,10 +41,6 @@ static inline int input_count(const gn_node *node) {
     return op_table[node->op].inputs;
 }
 
-static inline size_t planner_bytes(const gn_node *node) {
-    return gn_shape_count(node->shape) * gn_type_size(node->type);
-}
-
 // Computed from elements at the same index, or from a smaller tensor broadcast?
 static inline bool is_elementwise(const gn_node *node) {
     op_form form = op_table[node->op].form;

@@ -125,12 +125,12 @@ static bool find_cost(planner *p, int group, const gn_node *node, const expressi
     for (int i = 0; i < e->count; i++)
         if (!planner_may_take(p, group, e->nodes[i]))
             return false;
-    *bytes = -(double)planner_bytes(node);
+    *bytes = -(double)node_bytes(node);
     for (int i = 0; i < e->root_count; i++)
         if (!group_reads(p, group, e->roots[i])) {
             if (!is_there_for(p, group, e->roots[i]))
                 return false;
-            *bytes += (double)planner_bytes(e->roots[i]);
+            *bytes += (double)node_bytes(e->roots[i]);
         }
     return true;
 }
@@ -195,7 +195,7 @@ static bool recompute(planner *p, gn_node *node) {
     expression e = {.count = 0};
     if (count <= 0 || !express(p, node, &e))
         return false;
-    double bytes = -(double)planner_bytes(node), more; // the write
+    double bytes = -(double)node_bytes(node), more; // the write
     for (int i = 0; i < count; i++, bytes += more)
         if (!find_cost(p, groups[i], node, &e, &more))
             return false;

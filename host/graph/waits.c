@@ -18,7 +18,7 @@ typedef struct {
 } span_list;
 
 static void add_span(const plan *plan, span_list *list, const gn_node *node, bool written) {
-    size_t bytes = gn_shape_count(node->shape) * gn_type_size(node->type);
+    size_t bytes = node_bytes(node);
     placement place = plan->places[node->id];
     span s = {node->variable, 0, bytes, written};
     if (!plan_is_in_variable(plan, node)) {
