@@ -36,7 +36,8 @@
 //     B's columns j .. j+NR into a panel, one behind the other, uses that for its tiles one below the other,
 //     and goes on to the next NR columns: what it reads of A stays in the cache meanwhile, and is fetched from
 //     memory once for all of its columns (Goto and van de Geijn 2008, Anatomy of high-performance matrix
-//     multiplication). B stored (n, k) is transposed on the way, by squares of VW x VW in registers.
+//     multiplication). B stored (n, k) is transposed on the way, by squares of VW x VW in registers. With
+//     few rows of A the copying would mostly wait for memory, so the tiles prefetch what it needs next.
 //     gemm_sliced_* do the same.
 //   gemm_across_nt, for few rows: the transpose of C, with the operands' parts exchanged. The vectors lie along
 //     A's rows, of which the panel is a copy, and B gives the scalars, where it lies: what is copied and
@@ -100,6 +101,27 @@
 #endif
 #define NR (NV * VW)
 
+// Steps of l between two prefetches, and prefetches in DEPTH steps. A loop body of four steps was faster but where
+// registers are short: the walk down a transposed A takes some, a large tile takes all.
+#if defined ONLY_gemm_column_tn || defined ONLY_gemm_column_tt || defined ONLY_gemm_sliced_tn ||             \
+    defined ONLY_gemm_sliced_tt || MR * NV > 24
+#define STRIDE 2
+#else
+#define STRIDE 4
+#endif
+#define EACH (DEPTH / STRIDE)
+#define LINE 16 // floats in a cache line
+
+// Asks for the cache line that p points into, if there is one: p may lie behind the end of a buffer. PoCL's own
+// prefetch() does nothing.
+#ifdef NO_PREFETCH
+#define PREFETCH(p)
+#elif defined POCL_DEVICE_ADDRESS_BITS
+#define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p))
+#else
+#define PREFETCH(p) prefetch(p, 1)
+#endif
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b)  JOIN_(a, b)
 #define VECTOR      JOIN(float, VW)
@@ -134,24 +156,47 @@ static void add_step(VECTOR acc[MR][NV], global const float *a, const int rows[M
     }
 }
 
-// `depth` steps of l; the rows of B lie b_step apart, in B itself or in a panel.
-#define ADD_STEPS(name, space)                                                                               \
-    static void name(VECTOR acc[MR][NV], global const float *a, const int rows[MR], int l_step,              \
-                     space const float *b, int b_step, int depth) {                                          \
-        UNROLL_BY_2                                                                                          \
-        for (int l = 0; l < depth; l++) {                                                                    \
-            VECTOR row[NV];                                                                                  \
-            UNROLL                                                                                           \
-            for (int v = 0; v < NV; v++)                                                                     \
-                row[v] = LOAD(v, b);                                                                         \
-            add_step(acc, a, rows, row);                                                                     \
-            a += l_step;                                                                                     \
-            b += b_step;                                                                                     \
-        }                                                                                                    \
-    }
+static void add_row_of_panel(VECTOR acc[MR][NV], global const float *a, const int rows[MR],
+                             local const float *panel) {
+    VECTOR row[NV];
+    UNROLL
+    for (int v = 0; v < NV; v++)
+        row[v] = LOAD(v, panel);
+    add_step(acc, a, rows, row);
+}
 
-ADD_STEPS(add_steps_of_b, global)
-ADD_STEPS(add_steps_of_panel, local)
+// `depth` steps of l from a panel, and a prefetch of *next, next[next_step], ... every STRIDE steps.
+static void add_steps_of_panel(VECTOR acc[MR][NV], global const float *a, const int rows[MR], int l_step,
+                               local const float *panel, int depth, global const float *next,
+                               int next_step) {
+    int l = 0;
+    ROLLED
+    for (; l + STRIDE <= depth; l += STRIDE) {
+        PREFETCH(next);
+        next += next_step;
+        UNROLL
+        for (int s = 0; s < STRIDE; s++, a += l_step, panel += NR)
+            add_row_of_panel(acc, a, rows, panel);
+    }
+    ROLLED
+    for (; l < depth; l++, a += l_step, panel += NR)
+        add_row_of_panel(acc, a, rows, panel);
+}
+
+// `depth` steps of l from B where it lies, A's not transposed.
+static void add_steps_of_b(VECTOR acc[MR][NV], global const float *a, const int rows[MR],
+                           global const float *b, int n, int depth) {
+    UNROLL_BY_2
+    for (int l = 0; l < depth; l++) {
+        VECTOR row[NV];
+        UNROLL
+        for (int v = 0; v < NV; v++)
+            row[v] = LOAD(v, b);
+        add_step(acc, a, rows, row);
+        a++;
+        b += n;
+    }
+}
 
 // The same with the elements of B one by one, zeros right of the last column.
 static void add_last_steps(VECTOR acc[MR][NV], global const float *a, const int rows[MR],
@@ -314,21 +359,27 @@ NOT_INLINED static void tile_of_b(int i, int j, int m, int n, int k, int from, i
     int room = (k - from) * n - j - NR, whole = room < 0 ? 0 : min(room / n + 1, depth);
     a += from;
     b += from * n + j;
-    add_steps_of_b(acc, a, rows, 1, b, n, whole);
+    add_steps_of_b(acc, a, rows, b, n, whole);
     add_last_steps(acc, a, rows, b, n, n - j, whole, depth);
     store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
 }
 
 // DEPTH steps, or less, of the tiles in rows top .. bottom. One call for all of them: one for each took 3% longer.
+// What the next panel is copied from, next_rows rows of next_row floats that lie next_step apart, is prefetched
+// meanwhile: by each tile one cache line of EACH rows, until all is on its way.
 NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n, int from, int depth, int add,
                                        int last, global const float *a, int row_step, int l_step,
-                                       local const float *panel, global float *c PARAMETERS) {
-    for (int i = top; i < bottom; i += MR) {
+                                       local const float *panel, global const float *next, int next_rows,
+                                       int next_row, int next_step, global float *c PARAMETERS) {
+    int parts = (next_rows + EACH - 1) / EACH, lines = (next_row + LINE - 1) / LINE;
+    for (int i = top, t = 0; i < bottom; i += MR, t++) {
         int rows[MR];
         VECTOR acc[MR][NV];
         find_rows(rows, i, m, row_step);
         clear_tile(acc);
-        add_steps_of_panel(acc, a + from * l_step, rows, l_step, panel, NR, depth);
+        int first = t % parts * EACH * next_step + t / parts * LINE, all = t >= parts * lines;
+        add_steps_of_panel(acc, a + from * l_step, rows, l_step, panel, depth, next + (all ? 0 : first),
+                           all ? 0 : next_step);
         store_tile(acc, i, j, m, n, add, last, c ARGUMENTS);
     }
 }
@@ -339,63 +390,74 @@ static int share(int dimension, int item, int count) {
     return (int)((long)count * item / (long)get_global_size(dimension));
 }
 
-// What a work-item of a kernel that makes columns of tiles does, with the terms first .. end of the sums.
-#define MAKE_COLUMNS(first, end, row_step, l_step, pack, last)                                               \
+// The copying of B stored (k, n) or (n, k) to a panel, and where the next one comes from, for tiles_of_panel.
+#define COPY_ROWS    pack_rows(PASSED(panel), b, n, from, depth, j)
+#define NEXT_ROWS    b + next_from * n + next_j, next_depth, NR, n
+#define COPY_COLUMNS pack_columns(PASSED(panel), b, n, k, from, depth, j)
+#define NEXT_COLUMNS b + next_j * k + next_from, NR, next_depth, k
+
+// What a work-item of a kernel that makes columns of tiles does, with the terms first .. end of the sums. After
+// its last panel comes the first one of the next work-item, which the same thread is likely to make.
+#define MAKE_COLUMNS(first, end, row_step, l_step, parts, last)                                              \
     int y = (int)get_global_id(0), x = (int)get_global_id(1);                                                \
     int columns = (n + NR - 1) / NR, rows = (m + MR - 1) / MR;                                               \
     int left = share(1, x, columns) * NR, right = min(share(1, x + 1, columns) * NR, n);                     \
     int top = share(0, y, rows) * MR, bottom = min(share(0, y + 1, rows) * MR, m);                           \
+    int neighbour = y + 1 < (int)get_global_size(0) ? left : right;                                          \
     for (int from = first; from < end; from += DEPTH) {                                                      \
-        int depth = min(DEPTH, end - from);                                                                  \
+        int depth = min(DEPTH, end - from), is_last = from + depth == end;                                   \
         for (int j = left; j < right; j += NR) {                                                             \
-            pack;                                                                                            \
+            int next_j = j + NR < right ? j + NR : is_last ? neighbour : left;                               \
+            int next_from = j + NR < right ? from : is_last ? first : from + DEPTH;                          \
+            int next_depth = min(DEPTH, end - next_from);                                                    \
+            COPY_##parts;                                                                                    \
             tiles_of_panel(top, bottom, j, m, n, from, depth, from > first, last, a, row_step, l_step,       \
-                           PASSED(panel), c ARGUMENTS);                                                      \
+                           PASSED(panel), NEXT_##parts, c ARGUMENTS);                                        \
         }                                                                                                    \
     }
 
-#define COLUMN_KERNEL(letters, row_step, l_step, pack)                                                       \
+#define COLUMN_KERNEL(letters, row_step, l_step, parts)                                                      \
     kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_column_##letters(                        \
         int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
         global float *c PARAMETERS) {                                                                        \
         local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
-        MAKE_COLUMNS(0, k, row_step, l_step, pack, from + depth == k)                                        \
+        MAKE_COLUMNS(0, k, row_step, l_step, parts, from + depth == k)                                       \
     }
 
 #ifdef ONLY_gemm_column_nn
-COLUMN_KERNEL(nn, k, 1, pack_rows(PASSED(panel), b, n, from, depth, j))
+COLUMN_KERNEL(nn, k, 1, ROWS)
 #endif
 #ifdef ONLY_gemm_column_tn
-COLUMN_KERNEL(tn, 1, m, pack_rows(PASSED(panel), b, n, from, depth, j))
+COLUMN_KERNEL(tn, 1, m, ROWS)
 #endif
 #ifdef ONLY_gemm_column_nt
-COLUMN_KERNEL(nt, k, 1, pack_columns(PASSED(panel), b, n, k, from, depth, j))
+COLUMN_KERNEL(nt, k, 1, COLUMNS)
 #endif
 #ifdef ONLY_gemm_column_tt
-COLUMN_KERNEL(tt, 1, m, pack_columns(PASSED(panel), b, n, k, from, depth, j))
+COLUMN_KERNEL(tt, 1, m, COLUMNS)
 #endif
 
-#define SLICED_KERNEL(letters, row_step, l_step, pack)                                                       \
+#define SLICED_KERNEL(letters, row_step, l_step, parts)                                                      \
     kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_sliced_##letters(                        \
         int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
         global float *partial, int length) {                                                                 \
         local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
         int slice = (int)get_global_id(2), first = slice * length, end = min(first + length, k);             \
         global float *c = partial + slice * m * n;                                                           \
-        MAKE_COLUMNS(first, end, row_step, l_step, pack, 0)                                                  \
+        MAKE_COLUMNS(first, end, row_step, l_step, parts, 0)                                                 \
     }
 
 #ifdef ONLY_gemm_sliced_nn
-SLICED_KERNEL(nn, k, 1, pack_rows(PASSED(panel), b, n, from, depth, j))
+SLICED_KERNEL(nn, k, 1, ROWS)
 #endif
 #ifdef ONLY_gemm_sliced_tn
-SLICED_KERNEL(tn, 1, m, pack_rows(PASSED(panel), b, n, from, depth, j))
+SLICED_KERNEL(tn, 1, m, ROWS)
 #endif
 #ifdef ONLY_gemm_sliced_nt
-SLICED_KERNEL(nt, k, 1, pack_columns(PASSED(panel), b, n, k, from, depth, j))
+SLICED_KERNEL(nt, k, 1, COLUMNS)
 #endif
 #ifdef ONLY_gemm_sliced_tt
-SLICED_KERNEL(tt, 1, m, pack_columns(PASSED(panel), b, n, k, from, depth, j))
+SLICED_KERNEL(tt, 1, m, COLUMNS)
 #endif
 
 #ifdef ONLY_gemm_nn
@@ -440,7 +502,9 @@ static void tile_across(int j, int n, int k, int from, int depth, global const f
     VECTOR acc[MR][NV];
     find_rows(columns, j, n, k);
     clear_tile(acc);
-    add_steps_of_panel(acc, b + from, columns, 1, panel, NR, depth);
+    // B is read in short pieces: each tile prefetches a cache line of the EACH columns after its own.
+    int line = j / MR % (DEPTH / LINE) * LINE;
+    add_steps_of_panel(acc, b + from, columns, 1, panel, depth, b + (j + MR) * k + from + line, k);
     UNROLL
     for (int q = 0; q < MR; q++) {
         UNROLL

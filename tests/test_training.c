@@ -182,6 +182,7 @@ static const struct {
     {&gan, "reuse", "cpu", "native", 0}, // changes where tensors lie, and no computation
     {&gan, "in-place", "cpu", "native", 0},
     {&gan, "huge-pages", "cpu", "native", 0},
+    {&gan, "prefetch", "cpu", "native", 0},
     {&wgan_gp, "linear", "cpu", "native", 1e-3},
     {&wgan_gp, "concurrent", "cpu", "native", 0}, // changes when launches run
     {&wgan_gp, "concat", "cpu", "native", 1e-3},

@@ -158,9 +158,10 @@ static cl_program build(native *state, const char *epilogue, char *options) {
 
 static cl_program cpu_program(native *state, const char *epilogue, const char *kernel, int tile) {
     return build(state, epilogue,
-                 gn_format("-DONLY_%s -DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d", kernel,
+                 gn_format("-DONLY_%s -DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d%s", kernel,
                            state->vector, state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS,
-                           DOT_COLUMNS, SUM_DEPTH, span(state, tile)));
+                           DOT_COLUMNS, SUM_DEPTH, span(state, tile),
+                           gn_is_off("prefetch") ? " -DNO_PREFETCH" : ""));
 }
 
 static cl_program gpu_program(native *state, const char *epilogue, const char *kernel, int way) {
