@@ -101,14 +101,9 @@
 #endif
 #define NR (NV * VW)
 
-// Steps of l between two prefetches, and prefetches in DEPTH steps. A loop body of four steps was faster but where
-// registers are short: the walk down a transposed A takes some, a large tile takes all.
-#if defined ONLY_gemm_column_tn || defined ONLY_gemm_column_tt || defined ONLY_gemm_sliced_tn ||             \
-    defined ONLY_gemm_sliced_tt || MR * NV > 24
-#define STRIDE 2
-#else
-#define STRIDE 4
-#endif
+// Steps of l between two prefetches, and prefetches in DEPTH steps. A loop body of four steps was faster, but not
+// where the tile takes all registers.
+#define STRIDE (MR * NV > 24 ? 2 : 4)
 #define EACH (DEPTH / STRIDE)
 #define LINE 16 // floats in a cache line
 
@@ -165,13 +160,14 @@ static void add_row_of_panel(VECTOR acc[MR][NV], global const float *a, const in
     add_step(acc, a, rows, row);
 }
 
-// `depth` steps of l from a panel, and a prefetch of *next, next[next_step], ... every STRIDE steps.
-static void add_steps_of_panel(VECTOR acc[MR][NV], global const float *a, const int rows[MR], int l_step,
-                               local const float *panel, int depth, global const float *next,
-                               int next_step) {
+// `depth` steps of l from a panel, of which the first `whole` may go by rows[r] and the others go by last_rows[r],
+// and a prefetch of *next, next[next_step], ... every STRIDE steps.
+static void add_steps_of_panel(VECTOR acc[MR][NV], global const float *a, const int rows[MR],
+                               const int last_rows[MR], int l_step, local const float *panel, int whole,
+                               int depth, global const float *next, int next_step) {
     int l = 0;
     ROLLED
-    for (; l + STRIDE <= depth; l += STRIDE) {
+    for (; l + STRIDE <= whole; l += STRIDE) {
         PREFETCH(next);
         next += next_step;
         UNROLL
@@ -180,7 +176,7 @@ static void add_steps_of_panel(VECTOR acc[MR][NV], global const float *a, const 
     }
     ROLLED
     for (; l < depth; l++, a += l_step, panel += NR)
-        add_row_of_panel(acc, a, rows, panel);
+        add_row_of_panel(acc, a, last_rows, panel);
 }
 
 // `depth` steps of l from B where it lies, A's not transposed.
@@ -373,13 +369,20 @@ NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n,
                                        int next_row, int next_step, global float *c PARAMETERS) {
     int parts = (next_rows + EACH - 1) / EACH, lines = (next_row + LINE - 1) / LINE;
     for (int i = top, t = 0; i < bottom; i += MR, t++) {
-        int rows[MR];
+        // The rows of a transposed A are neighbours: their offsets, being constants, need no registers. Where m
+        // cuts the tile these go on into what follows in A, and the last steps, where nothing does, by others.
+        int rows[MR], last_rows[MR], whole = depth;
         VECTOR acc[MR][NV];
-        find_rows(rows, i, m, row_step);
+        find_rows(last_rows, 0, m - i, row_step);
+        UNROLL
+        for (int r = 0; r < MR; r++)
+            rows[r] = row_step == 1 ? r : last_rows[r];
+        if (row_step == 1 && i + MR > m)
+            whole = max(depth - (MR + m - 2) / m, 0);
         clear_tile(acc);
         int first = t % parts * EACH * next_step + t / parts * LINE, all = t >= parts * lines;
-        add_steps_of_panel(acc, a + from * l_step, rows, l_step, panel, depth, next + (all ? 0 : first),
-                           all ? 0 : next_step);
+        add_steps_of_panel(acc, a + i * row_step + from * l_step, rows, last_rows, l_step, panel, whole, depth,
+                           next + (all ? 0 : first), all ? 0 : next_step);
         store_tile(acc, i, j, m, n, add, last, c ARGUMENTS);
     }
 }
@@ -504,7 +507,8 @@ static void tile_across(int j, int n, int k, int from, int depth, global const f
     clear_tile(acc);
     // B is read in short pieces: each tile prefetches a cache line of the EACH columns after its own.
     int line = j / MR % (DEPTH / LINE) * LINE;
-    add_steps_of_panel(acc, b + from, columns, 1, panel, depth, b + (j + MR) * k + from + line, k);
+    add_steps_of_panel(acc, b + from, columns, columns, 1, panel, depth, depth,
+                       b + (j + MR) * k + from + line, k);
     UNROLL
     for (int q = 0; q < MR; q++) {
         UNROLL
