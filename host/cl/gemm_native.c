@@ -18,14 +18,15 @@
 #include <string.h>
 
 // A tile of the CPU kernels, MR x NV vectors, see gemm.cl. Its accumulators leave room among the registers:
-// 24 of 32 where vectors have 16 elements, 12 of 16 elsewhere.
+// 24 of 32 where vectors have 16 elements, 12 of 16 elsewhere. Tall ones run out of those for the rows'
+// addresses: 12 rows of 8 take 1.2 to 1.8 times as long as 6 of 16, where C has as many columns.
 typedef struct {
     int rows, vectors;
 } cpu_tile;
 
 enum { TILES = 5 };
 static const cpu_tile wide_tiles[TILES] = {{6, 4}, {8, 3}, {12, 2}, {24, 1}, {5, 5}};
-static const cpu_tile narrow_tiles[TILES] = {{6, 2}, {4, 3}, {12, 1}, {12, 1}, {5, 2}};
+static const cpu_tile narrow_tiles[TILES] = {{6, 2}, {4, 3}, {6, 2}, {12, 1}, {5, 2}};
 enum { TILE_WIDE, TILE_TALL, TILE_FEW_COLUMNS, TILE_ONE_VECTOR };
 
 // The kernels of the CPU class; a way's id is kernel * TILES + tile.
@@ -65,9 +66,8 @@ enum { COLUMN_ROWS = 256, ITEMS_PER_UNIT = 4, LARGE_ITEMS_PER_UNIT = 2 };
 // times as many columns as rows C has at least where it is taken untried.
 enum { SPAN = 400, LEAST_SPAN = 64, WIDE = 4 };
 
-// gemm_nn reads B where it lies, which is slow where the rows of B lie a multiple of 2048 bytes apart, so
-// that a column falls into few sets of the cache, and where the column is larger than the cache.
-enum { COLLIDING = 512, LONG_COLUMN = 4096 };
+// Tiles below each other from which on a copy of B's columns for all of them is quicker than B where it lies.
+enum { WORTH_A_COPY = 4 };
 
 // Elements of A from which on it leaves the caches while a column of C is made, and is fetched anew for each.
 enum { LARGE = 1 << 21 };
@@ -379,7 +379,7 @@ static void list_cpu_ways(const native *state, gemm_shape s, gemm_ways *ways) {
     if (may_be_across && s.m <= width(state, TILE_WIDE) && s.n >= WIDE * s.m && span(state, TILE_WIDE)) {
         add_cpu_way(state, ways, ACROSS, TILE_WIDE, s);
     }
-    bool in_place = may_be_in_place && s.n % COLLIDING != 0 && s.k <= LONG_COLUMN && !is_large(s);
+    bool in_place = may_be_in_place && tiles(s.m, state->tiles[tile].rows) < WORTH_A_COPY;
     add_cpu_way(state, ways, sliced ? SLICES : in_place ? IN_PLACE : COLUMN, tile, s);
     for (int t = 0; t < TILES; t++) {
         int but_last = width(state, t) - state->vector; // a vector behind the last element is useless
