@@ -104,7 +104,7 @@
 // Steps of l between two prefetches, and prefetches in DEPTH steps. A loop body of four steps was faster, but not
 // where the tile takes all registers.
 #define STRIDE (MR * NV > 24 ? 2 : 4)
-#define EACH (DEPTH / STRIDE)
+#define PREFETCHES (DEPTH / STRIDE)
 #define LINE 16 // floats in a cache line
 
 // Asks for the cache line that p points into, if there is one: p may lie behind the end of a buffer. PoCL's own
@@ -151,14 +151,18 @@ static void add_step(VECTOR acc[MR][NV], global const float *a, const int rows[M
     }
 }
 
-static void add_row_of_panel(VECTOR acc[MR][NV], global const float *a, const int rows[MR],
-                             local const float *panel) {
-    VECTOR row[NV];
-    UNROLL
-    for (int v = 0; v < NV; v++)
-        row[v] = LOAD(v, panel);
-    add_step(acc, a, rows, row);
-}
+// The same with the row in B or in a panel.
+#define ADD_ROW(name, space)                                                                                 \
+    static void name(VECTOR acc[MR][NV], global const float *a, const int rows[MR], space const float *b) {  \
+        VECTOR row[NV];                                                                                      \
+        UNROLL                                                                                               \
+        for (int v = 0; v < NV; v++)                                                                         \
+            row[v] = LOAD(v, b);                                                                             \
+        add_step(acc, a, rows, row);                                                                         \
+    }
+
+ADD_ROW(add_row_of_b, global)
+ADD_ROW(add_row_of_panel, local)
 
 // `depth` steps of l from a panel, of which the first `whole` may go by rows[r] and the others go by last_rows[r],
 // and a prefetch of *next, next[next_step], ... every STRIDE steps.
@@ -183,15 +187,8 @@ static void add_steps_of_panel(VECTOR acc[MR][NV], global const float *a, const 
 static void add_steps_of_b(VECTOR acc[MR][NV], global const float *a, const int rows[MR],
                            global const float *b, int n, int depth) {
     UNROLL_BY_2
-    for (int l = 0; l < depth; l++) {
-        VECTOR row[NV];
-        UNROLL
-        for (int v = 0; v < NV; v++)
-            row[v] = LOAD(v, b);
-        add_step(acc, a, rows, row);
-        a++;
-        b += n;
-    }
+    for (int l = 0; l < depth; l++, a++, b += n)
+        add_row_of_b(acc, a, rows, b);
 }
 
 // The same with the elements of B one by one, zeros right of the last column.
@@ -362,12 +359,12 @@ NOT_INLINED static void tile_of_b(int i, int j, int m, int n, int k, int from, i
 
 // DEPTH steps, or less, of the tiles in rows top .. bottom. One call for all of them: one for each took 3% longer.
 // What the next panel is copied from, next_rows rows of next_row floats that lie next_step apart, is prefetched
-// meanwhile: by each tile one cache line of EACH rows, until all is on its way.
+// meanwhile: by each tile one cache line of PREFETCHES rows, until all is on its way.
 NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n, int from, int depth, int add,
                                        int last, global const float *a, int row_step, int l_step,
                                        local const float *panel, global const float *next, int next_rows,
                                        int next_row, int next_step, global float *c PARAMETERS) {
-    int parts = (next_rows + EACH - 1) / EACH, lines = (next_row + LINE - 1) / LINE;
+    int parts = (next_rows + PREFETCHES - 1) / PREFETCHES, lines = (next_row + LINE - 1) / LINE;
     for (int i = top, t = 0; i < bottom; i += MR, t++) {
         // The rows of a transposed A are neighbours: their offsets, being constants, need no registers. Where m
         // cuts the tile these go on into what follows in A, and the last steps, where nothing does, by others.
@@ -380,7 +377,7 @@ NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n,
         if (row_step == 1 && i + MR > m)
             whole = max(depth - (MR + m - 2) / m, 0);
         clear_tile(acc);
-        int first = t % parts * EACH * next_step + t / parts * LINE, all = t >= parts * lines;
+        int first = t % parts * PREFETCHES * next_step + t / parts * LINE, all = t >= parts * lines;
         add_steps_of_panel(acc, a + i * row_step + from * l_step, rows, last_rows, l_step, panel, whole, depth,
                            next + (all ? 0 : first), all ? 0 : next_step);
         store_tile(acc, i, j, m, n, add, last, c ARGUMENTS);
@@ -424,7 +421,7 @@ static int share(int dimension, int item, int count) {
         int m, int n, int k, global const float *restrict a, global const float *restrict b,                 \
         global float *c PARAMETERS) {                                                                        \
         local float panel[DEPTH * NR] __attribute__((aligned(sizeof(VECTOR))));                              \
-        MAKE_COLUMNS(0, k, row_step, l_step, parts, from + depth == k)                                       \
+        MAKE_COLUMNS(0, k, row_step, l_step, parts, is_last)                                                 \
     }
 
 #ifdef ONLY_gemm_column_nn
@@ -505,7 +502,7 @@ static void tile_across(int j, int n, int k, int from, int depth, global const f
     VECTOR acc[MR][NV];
     find_rows(columns, j, n, k);
     clear_tile(acc);
-    // B is read in short pieces: each tile prefetches a cache line of the EACH columns after its own.
+    // B is read in short pieces: each tile prefetches a cache line of the PREFETCHES columns after its own.
     int line = j / MR % (DEPTH / LINE) * LINE;
     add_steps_of_panel(acc, b + from, columns, columns, 1, panel, depth, depth,
                        b + (j + MR) * k + from + line, k);
