@@ -391,29 +391,38 @@ static bool takes_over(const plan *plan, const plan_step *step, const gn_node *n
     return false;
 }
 
+static void run_step(machine *m, const plan_step *step) {
+    for (int k = 0; k < step->count; k++)
+        if (m->plan->places[step->nodes[k]->id].chunk >= 0 && !takes_over(m->plan, step, step->nodes[k]))
+            spoil(place_of(m, step->nodes[k]), gn_shape_count(step->nodes[k]->shape));
+    if (step->form == FORM_POINTWISE || step->form == FORM_SUM || step->form == FORM_MATMUL)
+        run_fused(m, step);
+    else if (step->form == FORM_COLUMNS)
+        run_columns(m, step);
+    else
+        run_kernel(m, step);
+    for (int k = 0; k < step->count; k++)
+        m->computed[step->nodes[k]->id] = true;
+}
+
+// Before the first run the constants are computed, and nothing else is there yet.
 static void machine_run(machine *m, bool contrary) {
     const plan *plan = m->plan;
     bool *ended = gn_calloc((size_t)plan->count + 1, sizeof *ended);
-    for (int s = 0; s < plan->count; s++)
-        for (int k = 0; k < plan->steps[s].count; k++)
-            m->computed[plan->steps[s].nodes[k]->id] &= plan->steps[s].constant;
-    for (int i = 0; i < plan->count; i++) {
-        int s = next_step(plan, ended, contrary);
+    int left = plan->count;
+    for (int s = 0; s < plan->count; s++) {
         const plan_step *step = &plan->steps[s];
+        for (int k = 0; k < step->count; k++)
+            m->computed[step->nodes[k]->id] &= step->constant;
+        if (step->constant && !m->has_run)
+            run_step(m, step);
+        ended[s] = step->constant;
+        left -= step->constant;
+    }
+    for (; left > 0; left--) {
+        int s = next_step(plan, ended, contrary);
         ended[s] = true;
-        if (step->constant && m->has_run)
-            continue;
-        for (int k = 0; k < step->count; k++)
-            if (plan->places[step->nodes[k]->id].chunk >= 0 && !takes_over(plan, step, step->nodes[k]))
-                spoil(place_of(m, step->nodes[k]), gn_shape_count(step->nodes[k]->shape));
-        if (step->form == FORM_POINTWISE || step->form == FORM_SUM || step->form == FORM_MATMUL)
-            run_fused(m, step);
-        else if (step->form == FORM_COLUMNS)
-            run_columns(m, step);
-        else
-            run_kernel(m, step);
-        for (int k = 0; k < step->count; k++)
-            m->computed[step->nodes[k]->id] = true;
+        run_step(m, &plan->steps[s]);
     }
     free(ended);
     m->has_run = true;
@@ -754,6 +763,19 @@ START_TEST(constants_are_computed_once) {
         plan_free(plan);
     }
     check_plans(graph, "constants", 1, 3);
+}
+END_TEST
+
+// The sum over a matrix is two steps, of which the first computes something large in every run; a root goes into
+// the step that counts. What reads them has nothing but constants in it, and must come after them all the same.
+START_TEST(constants_of_steps_that_run_are_none) {
+    gn_node *large = gn_broadcast(gn_constant(graph, 1), gn_shape_of(2, 512, 784));
+    keep(gn_mean(gn_exp(large)));
+    gn_variable *counter = variable("counter", gn_shape_of(0));
+    gn_assign(graph, counter, gn_offset(gn_read(graph, counter), 1));
+    gn_node *root = gn_broadcast(gn_sqrt(gn_constant(graph, 2)), gn_shape_of(2, 4, 3));
+    keep(gn_matmul(gn_read(graph, variable("x", gn_shape_of(2, 4, 4))), root));
+    check_plans(graph, "constants of steps that run", 0, 3);
 }
 END_TEST
 
@@ -1896,6 +1918,7 @@ Suite *test_suite(void) {
     tcase_add_test(graphs, patches_that_are_the_image);
     tcase_add_test(graphs, constants_reach_all_readers);
     tcase_add_test(graphs, constants_are_computed_once);
+    tcase_add_test(graphs, constants_of_steps_that_run_are_none);
     tcase_add_test(graphs, switches_by_environment);
     tcase_add_test(graphs, long_sums_are_split);
     suite_add_tcase(suite, graphs);

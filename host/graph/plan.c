@@ -392,22 +392,33 @@ static void schedule(planner *p) {
             schedule_group(p, p->group[i]);
 }
 
-// Steps that need be carried out once, since only constants go into them. The memory of what they compute is
-// nobody else's, so they are not large.
+// Does the step read, beside variables, nothing but what is marked? What it computes itself is not looked at.
+static bool reads_only(const plan_step *step, const bool *marked) {
+    for (int i = 0; i < step->count; i++) {
+        const gn_node *node = step->nodes[i];
+        for (int j = 0; j < input_count(node); j++) {
+            const gn_node *input = plan_base(node->input[j]);
+            if (!marked[input->id] && !plan_step_has(step, input))
+                return false;
+        }
+    }
+    return true;
+}
+
+// Steps that need be carried out once, since only constants and each other's results go into them. The memory
+// of what they compute is nobody else's, so they are not large.
 static void find_constants(plan *plan) {
     enum { LARGE = 1 << 16 };
     bool *constant = gn_calloc((size_t)plan->graph->count, sizeof *constant);
-    for (int i = 0; i < plan->graph->count; i++) {
-        const gn_node *node = plan->graph->nodes[i];
-        constant[i] = !node->variable;
-        for (int j = 0; j < input_count(node); j++)
-            constant[i] = constant[i] && constant[node->input[j]->id];
-    }
+    for (int i = 0; i < plan->graph->count; i++)
+        constant[i] = plan->graph->nodes[i]->op == OP_CONSTANT;
     for (int s = 0; s < plan->count; s++) {
         plan_step *step = &plan->steps[s];
-        step->constant = true;
+        step->constant = reads_only(step, constant);
         for (int i = 0; i < step->count; i++)
-            step->constant &= constant[step->nodes[i]->id] && node_bytes(step->nodes[i]) <= LARGE;
+            step->constant &= !step->nodes[i]->variable && node_bytes(step->nodes[i]) <= LARGE;
+        for (int i = 0; i < step->count; i++)
+            constant[step->nodes[i]->id] = step->constant;
     }
     free(constant);
 }
