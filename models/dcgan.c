@@ -47,6 +47,8 @@ static void train(training_step *s) {
     s->d_loss = gn_add(gn_bce(on_real, 1), gn_bce(on_fake, 0));
     update_by_adam(s, &s->discriminator, s->d_loss);
 
+    if (!s->generator_turn)
+        return;
     s->g_loss = gn_bce(discriminator(&s->discriminator, fake), 1);
     update_by_adam(s, &s->generator, s->g_loss);
 }

@@ -2,6 +2,7 @@
 // classes of kernels and the engines for products give the same run to rounding. The cases "step of
 // MODEL" are what a simulator of devices can run.
 #include "data/synthetic.h"
+#include "graph/graph.h"
 #include "training.h"
 
 #include <string.h>
@@ -134,6 +135,38 @@ START_TEST(the_seed_decides_every_bit) {
 }
 END_TEST
 
+// ---- Turns -------------------------------------------------------------------------------------------
+
+static const model *const stepped[] = {&gan, &cgan, &dcgan, &wgan, &wgan_gp};
+enum { STEPPED = sizeof stepped / sizeof *stepped };
+
+static int assignments(const gn_graph *graph, const char *network) {
+    int count = 0;
+    for (int i = 0; i < graph->count; i++) {
+        const gn_node *node = graph->nodes[i];
+        const char *name = node->op == OP_ASSIGN ? gn_variable_name(node->variable) : "";
+        count += !strncmp(name, network, strlen(network)) && strstr(name, ".weight");
+    }
+    return count;
+}
+
+// Whatever the model, a step that is not the generator's turn leaves its weights, and those of the optimiser,
+// alone.
+START_TEST(the_generator_waits_for_its_turn) {
+    dataset data = digits();
+    session s = {.model = stepped[_i], .hyper = stepped[_i]->defaults};
+    s.hyper.batch = BATCH;
+    s.hyper.n_critic = 2;
+    session_graphs graphs = session_build(&s, &data, SEED, NULL);
+    ck_assert_int_gt(assignments(graphs.steps[1], "generator"), 0);
+    ck_assert_int_eq(assignments(graphs.steps[0], "generator"), 0);
+    ck_assert_int_gt(assignments(graphs.steps[0], "discriminator"), 0);
+    session_graphs_free(&graphs);
+    session_free(&s);
+    dataset_free(&data);
+}
+END_TEST
+
 // ---- The same run by other ways ----------------------------------------------------------------------
 
 // Biases in front of a batch norm have a gradient of zero: Adam makes steps of its rounding noise, and they
@@ -220,8 +253,7 @@ END_TEST
 
 // One step of each model, the generator's update included and no grid, by the kernels of both classes. A
 // batch norm of two rows would turn them into plus and minus one, and its gradient into noise.
-static const model *const stepped[] = {&gan, &cgan, &dcgan, &wgan, &wgan_gp};
-enum { STEPPED = sizeof stepped / sizeof *stepped, STEP_BATCH = 4 };
+enum { STEP_BATCH = 4 };
 
 static outcome first_step(training_options options) {
     dataset data = digits();
@@ -250,6 +282,7 @@ Suite *test_suite(void) {
     TCase *bits = tcase_create("bits");
     tcase_set_timeout(bits, 300);
     tcase_add_loop_test(bits, the_seed_decides_every_bit, 0, DETERMINISTIC);
+    tcase_add_loop_test(bits, the_generator_waits_for_its_turn, 0, STEPPED);
     suite_add_tcase(suite, bits);
     TCase *rounding = tcase_create("rounding");
     tcase_set_timeout(rounding, 300);
