@@ -766,8 +766,9 @@ START_TEST(constants_are_computed_once) {
 }
 END_TEST
 
-// The sum over a matrix is two steps, of which the first computes something large in every run; a root goes into
-// the step that counts. What reads them has nothing but constants in it, and must come after them all the same.
+// The sum over a matrix is two steps, of which the first computes something large in every run; a root goes
+// into the step that counts. What reads them has nothing but constants in it, and must come after them all
+// the same.
 START_TEST(constants_of_steps_that_run_are_none) {
     gn_node *large = gn_broadcast(gn_constant(graph, 1), gn_shape_of(2, 512, 784));
     keep(gn_mean(gn_exp(large)));
@@ -1350,6 +1351,20 @@ START_TEST(products_between_single_matrices) {
     ck_assert_int_eq(products(true), 3);
     ck_assert_int_eq(products(false), 4);
     check_plans(graph, "between matrices", 0, 2);
+}
+END_TEST
+
+// One factor an image, in front of views that make rows of the images.
+START_TEST(products_between_images) {
+    gn_shape images = gn_shape_of(4, 4, 2, 3, 1), shares = gn_shape_of(4, 4, 1, 1, 1),
+             rows = gn_shape_of(2, 4, 6);
+    gn_node *x = gn_read(graph, variable("x", images)), *y = gn_read(graph, variable("y", images)), *both[2];
+    gn_node *w = matrix("w", 6, 5);
+    both[0] = gn_reshape(gn_mul(gn_read(graph, variable("a", shares)), x), rows);
+    both[1] = gn_reshape(gn_mul(gn_read(graph, variable("b", shares)), y), rows);
+    keep(gn_matmul(gn_concat_rows(gn_reshape(x, rows), gn_reshape(y, rows)), w));
+    keep(gn_matmul(gn_add(both[0], both[1]), w));
+    check_plans(graph, "between images", 0, 2);
 }
 END_TEST
 
@@ -1958,6 +1973,7 @@ Suite *test_suite(void) {
     tcase_add_checked_fixture(linear, setup, teardown);
     tcase_add_test(linear, products_between_rows);
     tcase_add_test(linear, products_between_single_matrices);
+    tcase_add_test(linear, products_between_images);
     tcase_add_test(linear, sums_of_known_rows);
     tcase_add_test(linear, rows_are_added_first);
     tcase_add_test(linear, concatenations_are_no_work);

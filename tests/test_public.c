@@ -104,6 +104,35 @@ START_TEST(a_network_learns) {
 }
 END_TEST
 
+// Updates of numbers share a launch, but no launch takes more of them than it may have arguments.
+START_TEST(many_numbers_learn) {
+    enum { NUMBERS = 100 };
+    gn_state *state = gn_state_new(SEED);
+    gn_graph *graph = gn_graph_new(state);
+    gn_variable *numbers[NUMBERS];
+    gn_node *loss = gn_constant(graph, 0);
+    for (int i = 0; i < NUMBERS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "number%d", i);
+        numbers[i] = gn_state_add(state, name, GN_F32, gn_shape_of(0), NULL);
+        loss = gn_add(loss, gn_square(gn_offset(gn_read(graph, numbers[i]), -i - 1)));
+    }
+    gn_adam(graph, "adam", numbers, NUMBERS, loss, 0.5, 0.9, 0.999);
+    gn_device *device = gn_device_open(NULL, &(gn_device_options){.device_class = classes[_i]});
+    gn_program *program = device ? gn_program_new(device, graph) : NULL;
+    ck_assert_msg(program && gn_program_run(program), "%s", gn_error());
+    for (int i = 0; i < NUMBERS; i++) { // Adam's first step is lr, whatever the gradient
+        float value;
+        ck_assert_msg(gn_state_get(device, numbers[i], &value), "%s", gn_error());
+        ck_assert_msg(fabsf(value - 0.5F) < 1e-5F, "number %d is %g", i, value);
+    }
+    gn_program_free(program);
+    gn_graph_free(graph);
+    gn_state_free(state);
+    gn_device_free(device);
+}
+END_TEST
+
 // A checkpoint is the state: what is read back and set again, in another device's state too, goes on with the
 // same bits.
 START_TEST(state_is_all_there_is) {
@@ -158,6 +187,7 @@ Suite *test_suite(void) {
     TCase *training = tcase_create("training");
     tcase_set_timeout(training, 120);
     tcase_add_loop_test(training, a_network_learns, 0, 2);
+    tcase_add_loop_test(training, many_numbers_learn, 0, 2);
     tcase_add_loop_test(training, state_is_all_there_is, 0, 2);
     suite_add_tcase(suite, training);
     TCase *errors = tcase_create("errors");

@@ -114,10 +114,46 @@ static bool group_reaches(planner *p, int group, int goal, bool direct) {
     return false;
 }
 
-// Two groups may become one unless a third must run between them.
+// Buffers of a step: pointers among the 1,024 bytes of arguments that every device takes.
+enum { ROOM = 1024 / 8 };
+
+// What the two groups, as one step, read and compute: as many buffers as they need, or more.
+static int count_operands(planner *p, int one, int other) {
+    gn_node **nodes = p->plan->graph->nodes;
+    const int groups[] = {one, other};
+    int count = 0;
+    memset(p->visited, 0, (size_t)p->plan->graph->count);
+    for (int g = 0; g < 2; g++)
+        for (int i = p->first[groups[g]]; i >= 0; i = p->next[i], count++)
+            for (int j = 0; j < input_count(nodes[i]); j++) {
+                const gn_node *input = plan_base(nodes[i]->input[j]);
+                int from = p->group[input->id];
+                bool counts = from != one && from != other && input->op != OP_CONSTANT;
+                count += counts && !p->visited[input->id];
+                p->visited[input->id] |= counts;
+            }
+    return count;
+}
+
+// What the two groups compute for themselves alone, which no buffer need hold.
+static int count_own(planner *p, int one, int other) {
+    const int groups[] = {one, other};
+    int count = 0;
+    for (int g = 0; g < 2; g++)
+        for (int i = p->first[groups[g]]; i >= 0; i = p->next[i]) {
+            const gn_node *node = p->plan->graph->nodes[i];
+            count += node->op != OP_ASSIGN && is_read_only_in(p, node, one, other);
+        }
+    return count;
+}
+
+// Two groups may become one unless a third must run between them, or they need too many buffers.
 static bool can_join(planner *p, int producer, int consumer) {
     memset(p->visited, 0, (size_t)p->plan->graph->count);
-    return !group_reaches(p, consumer, producer, false);
+    if (group_reaches(p, consumer, producer, false))
+        return false;
+    int operands = count_operands(p, producer, consumer);
+    return operands <= ROOM || operands - count_own(p, producer, consumer) <= ROOM;
 }
 
 bool planner_runs_after(planner *p, int group, int other) {
@@ -367,10 +403,12 @@ static bool is_scalar(const planner *p, int i) {
     return is_elementwise(node) && gn_shape_count(node->shape) == 1 && !is_in_sum(p, node);
 }
 
+// Many of them need not look for readers to see that they are enough for a step.
 static void join_scalars(planner *p) {
     for (int i = 0; i < p->plan->graph->count; i++)
         for (int j = 0; j < i && is_scalar(p, i); j++)
             if (is_scalar(p, j) && p->group[i] != p->group[j] &&
+                count_operands(p, p->group[i], p->group[j]) <= ROOM &&
                 can_join_either_way(p, p->group[i], p->group[j]))
                 join(p, p->group[j], p->group[i]);
 }

@@ -72,7 +72,8 @@ gn_node *planner_combine_products(const gn_node *product) {
         return NULL;
     gn_node *terms[2], *factor;
     for (int i = 0; i < 2; i++) {
-        const gn_node *x = scaled_rows(plan_base(sum->input[i]), &factor);
+        const gn_node *term = plan_base(sum->input[i]);
+        const gn_node *x = gn_shape_equal(term->shape, sum->shape) ? scaled_rows(term, &factor) : NULL;
         gn_node *known = x ? known_product(product, x) : NULL;
         if (!known)
             return NULL;
