@@ -267,10 +267,12 @@ START_TEST(all_ways_give_the_same_bits) {
     };
     gn_device *device = open_device(&configurations[_i].options);
     size_t count = sizeof shapes / sizeof *shapes - (_i == 0 ? 0 : 2);
+    uint32_t seed = SEED;
     for (size_t i = 0; i < count; i++) {
         gemm_tuning found;
         ck_assert_msg(gemm_tune(device->gemm, shapes[i], 1, &found), "%s", gn_error());
         ck_assert_int_ge(found.count, _i == 0 ? 4 : 2);
+        ck_assert_double_le(product_distance(device, shapes[i], &seed), 1);
         for (int way = 0; way < found.count; way++) {
             ck_assert_msg(found.candidates[way].right, "%s is wrong for product %zu",
                           found.candidates[way].name, i);
@@ -335,6 +337,18 @@ START_TEST(a_wrong_kernel_is_found_at_its_first_use) {
     ck_assert_ptr_null(
         gemm_call_new(device->gemm, (gemm_shape){true, true, 40, 50, 60}, NULL, NULL, NULL, NULL));
     assert_error("gemm_column_tt", "off by");
+    gn_device_free(device);
+}
+END_TEST
+
+// One of several slices, which write over each other.
+START_TEST(wrong_slices_are_found) {
+    gn_device_options options = {.device_class = "cpu", .gemm = "native"};
+    options.kernels = wrong_kernels("= partial + slice * m * n", "= partial + 0 * m * n");
+    gn_device *device = open_device(&options);
+    ck_assert_ptr_null(
+        gemm_call_new(device->gemm, (gemm_shape){true, false, 16, 20, 4096}, NULL, NULL, NULL, NULL));
+    assert_error("gemm_sliced_tn", "off by");
     gn_device_free(device);
 }
 END_TEST
@@ -464,6 +478,7 @@ Suite *test_suite(void) {
     tcase_add_test(products, unknown_choice_is_an_error);
     tcase_add_test(products, wrong_products_are_found);
     tcase_add_test(products, a_wrong_kernel_is_found_at_its_first_use);
+    tcase_add_test(products, wrong_slices_are_found);
     tcase_add_test(products, second_start_believes_the_first);
     tcase_add_test(products, bad_cache_is_no_error);
     tcase_add_test(products, no_cache_is_no_error);

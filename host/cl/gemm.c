@@ -34,8 +34,7 @@ gemm_ways gemm_ways_of(const gemm *products, gemm_shape shape) {
     return out;
 }
 
-// Which of the ways has this name, or this tile behind its kernel's name? 0, the engine's own choice, for
-// none.
+// Which of the ways has this name, or this tile behind its kernel's name? -1 for none.
 static int find_way(const gemm_ways *ways, const char *name) {
     for (int i = 0; i < ways->count && name; i++) {
         const char *tile = strchr(ways->names[i], ' ');
@@ -43,14 +42,17 @@ static int find_way(const gemm_ways *ways, const char *name) {
             return i;
         }
     }
-    return 0;
+    return -1;
 }
 
 int gemm_chosen_way(const gemm *products, gemm_shape shape) {
     gemm_ways ways = gemm_ways_of(products, shape);
     json_t *chosen = json_object_get(products->record.chosen, gemm_shape_words(shape).text);
-    const char *wanted = getenv("GANC_TILE");
-    return ways.ids[gn_is_off("tune") ? 0 : find_way(&ways, wanted ? wanted : json_string_value(chosen))];
+    int way = gn_is_off("tune") ? 0 : find_way(&ways, getenv("GANC_TILE"));
+    if (way < 0) {
+        way = find_way(&ways, json_string_value(chosen));
+    }
+    return ways.ids[way < 0 ? 0 : way];
 }
 
 bool gemm_wants_tuning(const gemm *products, gemm_shape shape) {
@@ -129,8 +131,6 @@ const gemm_shape *gemm_shapes(const gemm *products, int *count) {
     return products->shapes;
 }
 
-static bool is_right(gemm *products, gemm_shape shape, int way);
-
 gemm_call *gemm_call_new(gemm *products, gemm_shape shape, cl_mem a, cl_mem b, cl_mem c,
                          const gemm_epilogue *epilogue) {
     if (!is_countable(shape)) {
@@ -138,7 +138,7 @@ gemm_call *gemm_call_new(gemm *products, gemm_shape shape, cl_mem a, cl_mem b, c
     }
     remember_shape(products, shape);
     int way = gemm_chosen_way(products, shape);
-    return is_right(products, shape, way) ? gemm_call_by(products, shape, way, a, b, c, epilogue) : NULL;
+    return gemm_is_right(products, shape, way) ? gemm_call_by(products, shape, way, a, b, c, epilogue) : NULL;
 }
 
 void gemm_call_free(gemm_call *call) {
@@ -266,9 +266,7 @@ static int least(int a, int b) {
     return a < b ? a : b;
 }
 
-// Was this way found right, or is it now? Its kernel is that of the shape's letters, on whatever sizes: those
-// of a few tiles and one that is cut, and of more than one block or slice of a sum.
-static bool is_right(gemm *products, gemm_shape shape, int way) {
+bool gemm_is_right(gemm *products, gemm_shape shape, int way) {
     gemm_ways ways = gemm_ways_of(products, shape);
     int i = 0;
     while (ways.ids[i] != way) {
@@ -278,9 +276,9 @@ static bool is_right(gemm *products, gemm_shape shape, int way) {
         return true;
     }
     gemm_shape small = {shape.transpose_a, shape.transpose_b, least(shape.m, 70), least(shape.n, 150),
-                        least(shape.k, 1100)};
+                        least(shape.k, 2200)};
     if (!gemm_verify(products, small, way)) {
-        return gn_fail_within("%s is wrong on %s; --gemm clblast does without", ways.names[i],
+        return gn_fail_within("%s does not work on %s; --gemm clblast does without", ways.names[i],
                               products->device->info.name);
     }
     gemm_way_is_right(products, ways.names[i]);

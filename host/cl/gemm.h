@@ -17,8 +17,9 @@ typedef struct gemm gemm;
 
 // Prepares products on an opened device. `choice` is "auto", "clblast" or "native"; NULL means auto.
 // Checks products against the host on the first use of a device and driver, and keeps what was found in the
-// user's cache folder. A wrong result is said on stderr, and the next best is used. Read when a product is
-// made: GANC_OFF=tune goes by the built-in table of tiles alone, GANC_OFF=split makes no product in slices;
+// user's cache folder. An engine that is wrong is said on stderr, and the next best is used; a kernel of it
+// that is not needed before and is found wrong then makes gemm_call_new() fail. Read when a product is made:
+// GANC_OFF=tune goes by the built-in table of tiles alone, GANC_OFF=split makes no product in slices;
 // GANC_TILE=RxC takes that tile of C for all products that have it.
 gemm *gemm_new(gn_device *device, const char *choice);
 void gemm_free(gemm *gemm);
@@ -77,6 +78,7 @@ typedef struct {
     gemm_shape shape;
     gemm_candidate candidates[MAX_WAYS]; // that of the built-in table first
     int count, chosen;
+    bool kept; // in the user's cache folder? If not, gn_error() says why
 } gemm_tuning;
 
 // Measures all ways of the products' engine to make a product, interleaved, `rounds` times, and keeps the
@@ -84,10 +86,7 @@ typedef struct {
 // faster beyond the noise. False on failure.
 bool gemm_tune(gemm *gemm, gemm_shape shape, int rounds, gemm_tuning *out);
 
-// Were all products that were prepared so far tuned on this device, as far as there is anything to choose?
-bool gemm_is_tuned(const gemm *gemm);
-
-// Tunes those that were not. False on failure.
-bool gemm_tune_rest(gemm *gemm, int rounds);
+// Was any product that was prepared so far not tuned on this device, although there is something to choose?
+bool gemm_find_untuned(const gemm *gemm, gemm_shape *shape);
 
 #endif

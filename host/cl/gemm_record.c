@@ -6,6 +6,7 @@
 #include "cl/gemm_engines.h"
 #include "error.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,9 +26,11 @@ static char *cache_folder(void) {
     if (!parent) {
         return NULL;
     }
-    char *folder = gn_format("%s/ganc", parent);
-    mkdir(parent, 0700); // where either fails, so does writing the file, and the next start verifies again
-    mkdir(folder, 0700);
+    char *folder = gn_format("%s/ganc/", parent);
+    for (char *slash = folder + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
+        *slash = '\0';
+        mkdir(folder, 0700); // where that fails, so does writing the file
+    }
     free(parent);
     return folder;
 }
@@ -74,7 +77,7 @@ gemm_record gemm_record_read(const gn_device *device, const char *choice, const 
     }
     char *folder = cache_folder();
     if (folder) {
-        out.path = gn_format("%s/gemm-%016llx.json", folder, (unsigned long long)state);
+        out.path = gn_format("%sgemm-%016llx.json", folder, (unsigned long long)state);
         json_t *root = json_load_file(out.path, 0, NULL);
         take_findings(&out, root);
         json_decref(root);
@@ -83,9 +86,9 @@ gemm_record gemm_record_read(const gn_device *device, const char *choice, const 
     return out;
 }
 
-void gemm_record_write(const gemm_record *record) {
+bool gemm_record_write(const gemm_record *record) {
     if (!record->path) {
-        return;
+        return gn_fail("no folder for a cache: $XDG_CACHE_HOME and $HOME are not set");
     }
     json_t *root = json_copy(record->facts);
     json_object_set_new(root, "products", json_string(record->engine));
@@ -95,11 +98,14 @@ void gemm_record_write(const gemm_record *record) {
         json_object_set(root, "ordered", record->ordered);
     }
     char *beside = gn_format("%s.%ld", record->path, (long)getpid());
-    if (json_dump_file(root, beside, JSON_INDENT(2)) || rename(beside, record->path)) {
+    bool written = !json_dump_file(root, beside, JSON_INDENT(2)) && !rename(beside, record->path);
+    if (!written) {
+        gn_fail("cannot write %s: %s", record->path, strerror(errno));
         unlink(beside);
     }
     free(beside);
     json_decref(root);
+    return written;
 }
 
 void gemm_record_free(gemm_record *record) {

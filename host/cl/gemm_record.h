@@ -20,8 +20,8 @@ typedef struct {
 // file that is unreadable or about something else counts as none, and is overwritten by the next write.
 gemm_record gemm_record_read(const gn_device *device, const char *choice, const char *source);
 
-// Replaces the file as a whole. A failure is none: the next start then finds out again.
-void gemm_record_write(const gemm_record *record);
+// Replaces the file as a whole. Where that fails the next start finds out again, so that few need care.
+bool gemm_record_write(const gemm_record *record);
 void gemm_record_free(gemm_record *record);
 
 #endif

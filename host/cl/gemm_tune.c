@@ -4,7 +4,7 @@
 // training step finds them, the outer caches, and so that whatever else the machine does slows all alike. The
 // first way is compared with the host, the others with the first, bit by bit.
 //
-// What the ways are is left to the engine, and taking the fastest to gemm.c.
+// What the ways are is left to the engine.
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
@@ -87,7 +87,7 @@ static bool make_calls(tuner *t, int way) {
 
 // Only the first way must be right; another that is not, or that the device refuses, is out.
 static bool check_ways(tuner *t, gemm_tuning *out) {
-    if (!gemm_verify(t->products, t->shape, t->ways.ids[0]) || !make_calls(t, 0) ||
+    if (!gemm_is_right(t->products, t->shape, t->ways.ids[0]) || !make_calls(t, 0) ||
         !compute(t, 0, t->first)) {
         return false;
     }
@@ -164,7 +164,7 @@ static void choose(tuner *t, gemm_tuning *out) {
     gemm_record *record = &t->products->record;
     json_object_set_new(record->chosen, gemm_shape_words(t->shape).text,
                         json_string(t->ways.names[out->chosen]));
-    gemm_record_write(record);
+    out->kept = gemm_record_write(record);
 }
 
 static void release(tuner *t) {
@@ -197,24 +197,14 @@ bool gemm_tune(gemm *products, gemm_shape shape, int rounds, gemm_tuning *out) {
     return done || gn_fail_within("tuning %s", gemm_shape_words(shape).text);
 }
 
-bool gemm_is_tuned(const gemm *products) {
+bool gemm_find_untuned(const gemm *products, gemm_shape *shape) {
     for (int i = 0; i < products->shape_count; i++) {
         if (gemm_wants_tuning(products, products->shapes[i])) {
-            return false;
+            *shape = products->shapes[i];
+            return true;
         }
     }
-    return true;
-}
-
-bool gemm_tune_rest(gemm *products, int rounds) {
-    gemm_tuning tuning;
-    for (int i = 0; i < products->shape_count; i++) {
-        if (gemm_wants_tuning(products, products->shapes[i]) &&
-            !gemm_tune(products, products->shapes[i], rounds, &tuning)) {
-            return false;
-        }
-    }
-    return true;
+    return false;
 }
 
 // ---- Order -------------------------------------------------------------------------------------------

@@ -281,16 +281,22 @@ static bool run_epoch(run *r, int epoch) {
 static bool tune(run *r) {
     enum { LONG_RUN = 20000, ROUNDS = 5 };
     session *s = &r->session;
-    if (r->total - r->done < LONG_RUN || gemm_is_tuned(s->device->gemm))
+    gemm *products = s->device->gemm;
+    gemm_shape shape;
+    gemm_tuning found;
+    if (r->total - r->done < LONG_RUN || !gemm_find_untuned(products, &shape))
         return true;
     progress_message(r->progress, "finding the fastest matrix products for this device, once");
-    return gemm_tune_rest(s->device->gemm, ROUNDS) && session_compile_steps(s, &r->graphs);
+    while (!stop_asked && gemm_find_untuned(products, &shape))
+        if (!gemm_tune(products, shape, ROUNDS, &found))
+            return false;
+    return session_compile_steps(s, &r->graphs);
 }
 
 static bool run_all(run *r, train_result *result) {
     if ((r->done == 0 && !write_grid(r, 0)) || !tune(r))
         return false;
-    r->start = now();
+    r->start = r->saved = now();
     r->ahead = 1;
     for (int epoch = (int)(r->done / r->session.steps_per_epoch); r->done < r->total && !stop_asked; epoch++)
         if (!run_epoch(r, epoch))

@@ -51,6 +51,8 @@ static bool tune_products(const tune_options *o, gn_device *device, tune_result 
         free(what);
         if (!gemm_tune(device->gemm, shapes[i], o->rounds, &result->products[i]))
             return false;
+        if (!result->products[i].kept)
+            return gn_fail_within("what is measured cannot be kept");
         result->product_count++;
     }
     return true;
