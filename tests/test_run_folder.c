@@ -135,6 +135,19 @@ START_TEST(test_log) {
 }
 END_TEST
 
+// Its lines would be lost.
+START_TEST(test_log_that_cannot_be_read) {
+    ck_assert(run_folder_open(in_scratch("loop"), false));
+    ck_assert_int_eq(symlink("log.jsonl", in_scratch("loop/log.jsonl")), 0);
+    ck_assert(!run_log_rewind(in_scratch("loop"), json_pack("{s:s}", "ganc", "0"), 5, -1));
+    assert_error(in_scratch("loop/log.jsonl"), "cannot read");
+    struct stat status;
+    ck_assert_int_eq(lstat(in_scratch("loop/log.jsonl"), &status), 0);
+    ck_assert_msg(S_ISLNK(status.st_mode), "it was replaced");
+    ck_assert(!is_there(in_scratch("loop/log.jsonl.tmp")));
+}
+END_TEST
+
 START_TEST(test_log_on_a_full_disk) {
     ck_assert(run_folder_open(in_scratch("full"), false));
     ck_assert_int_eq(symlink("/dev/full", in_scratch("full/log.jsonl")), 0);
@@ -170,6 +183,7 @@ Suite *test_suite(void) {
     tcase_add_test(tests, test_folders_that_cannot_be);
     tcase_add_test(tests, test_names_sort_in_order_of_time);
     tcase_add_test(tests, test_log);
+    tcase_add_test(tests, test_log_that_cannot_be_read);
     tcase_add_test(tests, test_log_on_a_full_disk);
     suite_add_tcase(suite, tests);
     return suite;

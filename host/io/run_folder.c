@@ -265,14 +265,18 @@ bool run_log_rewind(const char *dir, json_t *header, long step, long skip) {
         atomic_file_write(&out, line, strlen(line));
         size_t room = 0;
         FILE *file = fopen(path, "r");
+        int error = file || errno == ENOENT ? 0 : errno;
         free(line);
         line = NULL;
         while (file && getline(&line, &room, file) > 0)
             if (line_stays(line, step, skip))
                 atomic_file_write(&out, line, strlen(line));
+        if (file && ferror(file))
+            error = errno;
         if (file)
             fclose(file);
-        good = atomic_file_commit(&out);
+        out.error = out.error ? out.error : error; // or the lines that cannot be read now would be lost
+        good = atomic_file_commit(&out) || (error && gn_fail("cannot read %s: %s", path, strerror(error)));
     }
     free(line);
     free(path);
