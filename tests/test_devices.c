@@ -123,12 +123,14 @@ START_TEST(different_devices_stay) {
     device_list list = new_list();
     add(&list, rocm, "AMD Radeon RX 6800", "AMD", 0x1002, CL_DEVICE_TYPE_GPU, "0000:03:00.0");
     add(&list, rusticl, "AMD Radeon RX 6800 XT", "AMD", 0x1002, CL_DEVICE_TYPE_GPU, "");
+    add(&list, rocm, "AMD Radeon (TM) RX 480 Graphics (polaris10)", "AMD", 0x1002, CL_DEVICE_TYPE_GPU, "");
+    add(&list, rusticl, "AMD Radeon (TM) Pro WX 7100 (polaris10)", "AMD", 0x1002, CL_DEVICE_TYPE_GPU, "");
     add(&list, cuda, "NVIDIA H200", "NVIDIA Corporation", 0x10de, CL_DEVICE_TYPE_GPU, "");
     add(&list, cuda, "NVIDIA H200", "NVIDIA Corporation", 0x10de, CL_DEVICE_TYPE_GPU, "");
     add(&list, pocl, "Intel(R) Xeon(R)", "GenuineIntel", 0x8086, CL_DEVICE_TYPE_CPU, "");
     add(&list, intel_cpu, "Intel(R) Xeon(R)", "Intel(R) Corporation", 0x8086, CL_DEVICE_TYPE_CPU, "");
     device_list_settle(&list);
-    ck_assert_int_eq(list.count, 6);
+    ck_assert_int_eq(list.count, 8);
     ck_assert_int_eq(list.skipped_count, 0);
     device_list_free(&list);
 }

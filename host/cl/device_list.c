@@ -115,11 +115,13 @@ static int rank(const device_info *device) {
 // Copies a GPU's name without what drivers add behind it: " (gfx1030)", " (navi21, LLVM 15.0.6)",
 // " [0x4680]".
 static void plain_name(char *out, size_t size, const char *name) {
-    size_t length = strlen(name);
-    for (size_t i = 1; i < length; i++) {
-        if (name[i - 1] == ' ' && (name[i] == '(' || name[i] == '[')) {
-            length = i - 1;
-        }
+    size_t length = strlen(name), i = length;
+    bool ends = length > 0 && (name[length - 1] == ')' || name[length - 1] == ']');
+    while (ends && i > 0 && name[i] != '(' && name[i] != '[') {
+        i--;
+    }
+    if (ends && i > 1 && name[i - 1] == ' ') {
+        length = i - 1;
     }
     snprintf(out, size, "%.*s", (int)length, name);
 }
