@@ -88,6 +88,10 @@ def arguments(description, models, add_more=lambda parser: None):
             parser.error('--models: %r is not one of %s' % (model, ', '.join(models)))
     if given.rounds < 1 or given.seconds <= 0 or given.batch < 2:
         parser.error('needs at least one round, more than no seconds and a batch of two')
+    if given.batch * N_CRITIC > ROWS and any(model.startswith('wgan') for model in given.models):
+        # ganc begins each epoch of ROWS images with the generator's turn: they would come more often than here.
+        parser.error('with %d images a step an epoch has no %d steps; leave out wgan and wgan-gp'
+                     % (given.batch, N_CRITIC))
     if not os.access(given.ganc, os.X_OK):
         parser.error('--ganc: %s is no program; build ganc first' % given.ganc)
     if given.json and not os.path.isdir(os.path.dirname(given.json) or '.'):

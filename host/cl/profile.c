@@ -144,6 +144,15 @@ static double elapsed_ms(const profile *p, double began) {
     return 1e3 * (profile_clock() - began);
 }
 
+// Takes the time of a launch by the clock, if so; forgets the launch if it failed.
+static cl_int settle_time(profile *p, int i, double began, cl_int status) {
+    if (status != CL_SUCCESS)
+        p->count = i;
+    else if (p->clock)
+        p->times[i].ms = elapsed_ms(p, began);
+    return status;
+}
+
 cl_int profile_kernel(gn_device *device, cl_kernel kernel, cl_uint dims, const size_t *global,
                       const size_t *local, const launch_order *order) {
     profile *p = device->profile;
@@ -158,9 +167,7 @@ cl_int profile_kernel(gn_device *device, cl_kernel kernel, cl_uint dims, const s
     double began = profile_clock();
     cl_int status = clEnqueueNDRangeKernel(device->queue, kernel, dims, NULL, global, local, 0, NULL,
                                            p->clock ? NULL : &p->events[i]);
-    if (p->clock)
-        p->times[i].ms = elapsed_ms(p, began);
-    return status;
+    return settle_time(p, i, began, status);
 }
 
 cl_int profile_copy(gn_device *device, cl_mem from, cl_mem to, size_t bytes) {
@@ -171,9 +178,7 @@ cl_int profile_copy(gn_device *device, cl_mem from, cl_mem to, size_t bytes) {
     double began = profile_clock();
     cl_int status =
         clEnqueueCopyBuffer(device->queue, from, to, 0, 0, bytes, 0, NULL, p->clock ? NULL : &p->events[i]);
-    if (p->clock)
-        p->times[i].ms = elapsed_ms(p, began);
-    return status;
+    return settle_time(p, i, began, status);
 }
 
 void profile_begin(gn_device *device, int launch) {

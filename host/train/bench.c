@@ -17,7 +17,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { IMAGES = 10000, ROUND_MILLISECONDS = 25, WARM_UP = 2, PASSES = 3 };
+enum {
+    IMAGES = 10000, // or a few more: an epoch is whole turns of n_critic steps
+    ROUND_MILLISECONDS = 25,
+    WARM_UP = 2,
+    PASSES = 3
+};
 
 typedef struct {
     double *values;
@@ -105,7 +110,7 @@ static bool prepare_model(bench *b, subject *s) {
     s->device = b->device;
     if (b->options->batch)
         run->hyper.batch = b->options->batch;
-    int count = run->hyper.batch > IMAGES ? run->hyper.batch : IMAGES;
+    int turn = run->hyper.batch * run->hyper.n_critic, count = (IMAGES + turn - 1) / turn * turn;
     dataset data = {.count = count, .height = SYNTHETIC_SIZE, .width = SYNTHETIC_SIZE};
     data.images = gn_calloc((size_t)count, SYNTHETIC_SIZE * SYNTHETIC_SIZE);
     data.labels = gn_calloc((size_t)count, 1);
@@ -296,6 +301,7 @@ static void settle_rows(bench *b) {
             wanted = wanted && !(r->rows[j].model && !strcmp(r->rows[j].kernel, row.kernel));
         if (wanted) {
             row.ms = spread_of(&b->samples[i].ms);
+            row.ms.median = fmax(row.ms.median, 1e-6); // a coarse clock may show nothing
             row.step_ms = spread_of(&b->samples[i].round).median;
             row.gflops = 1e-6 * row.flops / row.ms.median;
             row.gbs = 1e-6 * row.bytes / row.ms.median;
