@@ -10,8 +10,8 @@
 enum {
     REPEATS = 8,
     READ_RUN = 64,        // RUN of peak.cl
-    GPU_GROUP = 256,      // work-items of a group; some vectors' worth of data on a CPU
-    CPU_GROUP = 64,       //
+    GPU_GROUP = 256,      // work-items of a group
+    CPU_GROUP = 64,       // the same, some vectors' worth of data
     FMA_MILLISECONDS = 4, // that an arithmetic launch should take, so that starting it does not count
     EMPTY_LAUNCHES = 500,
 };

@@ -349,8 +349,7 @@ gn_node *gn_mean(gn_node *x) {
     return gn_scale(gn_sum_to(x, (gn_shape){0}), 1 / count);
 }
 
-// ---- Products, convolutions, data, random numbers
-// ------------------------------------------------------------------
+// ---- Products, convolutions, data, random numbers ----------------------------------------------------
 
 gn_node *graph_matmul(gn_node *a, bool transpose_a, gn_node *b, bool transpose_b) {
     return node_new(a->graph,

@@ -69,7 +69,7 @@ typedef enum {
     FORM_KERNEL,  // a kernel of its own, which takes its sizes
 } op_form;
 
-enum { MAX_INPUTS = 3 };
+enum { MAX_INPUTS = 2 };
 
 struct gn_node {
     gn_graph *graph;

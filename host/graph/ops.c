@@ -1,8 +1,8 @@
 // The operation table: for each operation its form, its shape rule, its gradient, its cost.
 //
 // The set is closed under differentiation: what a gradient rule builds has a rule itself, or a stated zero.
-// Batch norm, losses and optimisers are compositions (layers.c, compose.c) and need nothing here. g is always
-// the gradient of the loss by the node's result, in the node's shape.
+// Batch norm, most losses and optimisers are compositions (layers.c, optimize.c) and need nothing here. g is
+// always the gradient of the loss by the node's result, in the node's shape.
 #include "graph/graph.h"
 
 #include <math.h>

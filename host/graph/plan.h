@@ -35,8 +35,8 @@ plan_options plan_options_default(void);
 // element of each is computed from the same index of the others. FORM_SUM: so too, but for the last nodes,
 // which are sums over them with the same loops. FORM_COLUMNS: sums over the rows of matrices of one size, and
 // what has an element a column or, like the sums' terms, one for each row of it; each column is computed from
-// itself, and from what other steps have written. FORM_MATMUL: so too, but for the first node, which is a
-// matrix product; the others are its epilogue. Else one node alone.
+// itself, and from what other steps have written. FORM_MATMUL: as FORM_POINTWISE, but for the first node,
+// which is a matrix product; the others are its epilogue. Else one node alone.
 typedef struct {
     op_form form;
     gn_node **nodes; // inputs before what uses them

@@ -17,7 +17,7 @@ typedef struct {
     gn_node *sum;         // in the copy
 } sum_of_rows;
 
-// A step while it is put together: a list of nodes through `next`.
+// A plan while it is put together. What will be a step is a group, a list of nodes through `next`.
 typedef struct {
     plan *plan;
     plan_options options;

@@ -284,7 +284,7 @@ void reference_run(reference *reference) {
     const gn_graph *graph = reference->graph;
     for (int i = 0; i < graph->count; i++) {
         const gn_node *node = graph->nodes[i];
-        const double nothing = 0, *in[MAX_INPUTS] = {&nothing, &nothing, &nothing}, *previous = &nothing;
+        const double nothing = 0, *in[MAX_INPUTS] = {&nothing, &nothing}, *previous = &nothing;
         for (int j = 0; j < op_table[node->op].inputs; j++)
             in[j] = reference->values[node->input[j]->id];
         if (node->op == OP_VARIABLE)
