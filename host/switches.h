@@ -4,6 +4,10 @@
 
 #include <stdbool.h>
 
+// Is this one, of those that the README lists, off?
 bool gn_is_off(const char *optimisation);
+
+// False where GANC_OFF names something else.
+bool gn_check_switches(void);
 
 #endif

@@ -6,6 +6,9 @@
 
 enum { IMAGE_SIDE = 28, IMAGE_PIXELS = IMAGE_SIDE * IMAGE_SIDE, IMAGE_CLASSES = 10 };
 
+// The largest that a user can set: no tensor of a model has more elements than can be counted then.
+enum { MAX_BATCH = 1 << 15, MAX_Z_DIM = 10000 };
+
 // What a user can change of a model; the defaults are those of its PyTorch script.
 typedef struct {
     int batch;

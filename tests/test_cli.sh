@@ -126,7 +126,7 @@ fails 2 "a TRACE is missing" replay
 fails 2 "unexpected argument 'b'" replay a b
 
 for value in abc '' 1e 5x 0 1 -64 64.0 1e3 0x40 ' 64' 1000001 99999999999999999999 nan inf; do
-    fails 2 "--batch '$value': not a whole number from 2 to 1000000" --model gan "--batch=$value"
+    fails 2 "--batch '$value': not a whole number from 2 to 32768" --model gan "--batch=$value"
 done
 for value in abc '' 1e 5x 0 -0.1 ' 0.1' nan inf -inf 1e999 1001; do
     fails 2 "--lr '$value': not a number from 1e-12 to 1000" --model gan "--lr=$value"
@@ -166,6 +166,9 @@ fails 1 "'empty': the folder holds neither" --model gan --steps 2 --data empty
 fails 1 "'file': is a file" --model gan --steps 2 --data file
 fails 1 "file/run" --model gan "${quick[@]}" --out file/run
 fails 1 "20000" --model gan "${quick[@]}" --batch 20000
+for command in bench tune; do
+    fails 2 "--batch '50000': not a whole number from 2 to 32768" "$command" --batch 50000
+done
 fails 1 "nowhere is no folder" --model gan "${quick[@]}" --kernels nowhere
 fails 1 "nowhere.safetensors" replay nowhere.safetensors
 fails 1 "file" replay file
@@ -191,6 +194,25 @@ fails 1 "amd:7" --model gan "${quick[@]}" --out run --overwrite --device amd:7
 expect "a run that could not start changed the earlier one" same_contents run "$before"
 works "" --model gan "${quick[@]}" --out run --overwrite --seed 1
 expect "--overwrite did not replace the run" test "$before" != "$(contents run)"
+
+# A loss that is no number is none in the log, whichever of them it is.
+cp -r "$kernels" no_numbers
+sed -i 's|^\(#define op_tanh(x) *\).*|\1(tanh(x) + 0.0f / 0.0f)|' no_numbers/pointwise.cl
+run --model gan "${quick[@]}" --log-interval 1 --kernels no_numbers --out diverged --json
+expect "exit status $status after losses that are no numbers" test "$status" -eq 0
+expect "it does not say that the loss is no number" grep -q 'no longer a number' err
+expect "the last losses are not null" grep -q '"d_loss": null, "g_loss": null' out
+
+# A name of a folder that is no UTF-8.
+cp -r "$images" $'d\xe9'
+works "" --model gan --data $'d\xe9' --steps 1 --out foreign
+expect "the log does not name the data" grep -q '"data":"d?' foreign/log.jsonl
+
+# The switches, which decide the last bits, are in the log.
+GANC_OFF=linear,fuse works "" --model gan "${quick[@]}" --out switched
+expect "the log does not name the switches" grep -q '"off":"linear,fuse"' switched/log.jsonl
+GANC_OFF=fuse,linaer fails 1 "GANC_OFF: there is no switch 'linaer'" --model gan "${quick[@]}" --out unswitched
+expect "a run that could not start left something" test ! -e unswitched
 
 # Into a full disk: one of 64 KiB, which takes a namespace of our own to make.
 mkdir disk

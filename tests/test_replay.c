@@ -558,7 +558,8 @@ START_TEST(the_metadata_does_not_fit) {
     } wrong[] = {
         {{"cyclegan", "2", "4"}, "cyclegan", "models"}, {{"cgan", "none", "4"}, "steps", "number"},
         {{"cgan", "0", "4"}, "steps", "number"},        {{"cgan", "2", "-4"}, "batch", "number"},
-        {{"cgan", "8", "1"}, "batch 1", "batch norm"},
+        {{"cgan", "8", "1"}, "batch 1", "batch norm"},  {{"cgan", "2x", "4"}, "steps", "number"},
+        {{"cgan", "100000", "64"}, "steps", "number"},  {{"cgan", "2", "99999999999"}, "batch", "number"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         write_trace(&t, wrong[i].metadata, path);

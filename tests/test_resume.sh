@@ -83,6 +83,12 @@ check "another class: exit status $status" test "$status" -eq 0
 check "another class of kernels is not said" grep -q "goes on on .*class gpu" err
 check "the log does not say it" grep -q '"continued_on":\[{"step":' one/log.jsonl
 
+# So it is with an optimisation off.
+cp -r two switched
+GANC_OFF=linear run --resume --out switched --epochs 3 --steps 41
+check "an optimisation off: exit status $status" test "$status" -eq 0
+check "an optimisation off is not said" grep -q "goes on on .* without linear: its last bits will differ" err
+
 # ---- By time -------------------------------------------------------------------------------------------
 
 # An epoch of 5,000 steps, and a checkpoint every 60 milliseconds. The run is ended when one is newer than the

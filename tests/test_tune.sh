@@ -56,9 +56,12 @@ check "a tuned kernel is not used" test "$(kernel_of_last_layer)" = gemm_column_
 check "GANC_OFF=tune uses another than the table's" test "$(GANC_OFF=tune kernel_of_last_layer)" = gemm_nn
 train tuned
 GANC_OFF=tune train table
+check "the log does not name the switch" grep -q '"off":"tune"' table/log.jsonl
+sed -i 's/,"off":"tune"//' table/log.jsonl # else the logs are alike
 compare "tuned or not" tuned table
 GANC_TILE=${other#* } train tile
 compare "a tile of one's own" tile table
+check "a tile that there is not hides what was found" test "$(GANC_TILE=7x7 kernel_of_last_layer)" = gemm_column_nn
 
 sed -i -E "s/\"(NN [0-9x]*)\": \"[^\"]*\"/\"\1\": \"abacus\"/" "$(record)"
 check "a way that there is not is no reason for another than the table's" test "$(kernel_of_last_layer)" = gemm_nn
@@ -115,6 +118,12 @@ fails() {
 fails 2 "--model 'gna' is unknown; did you mean gan?" --model gna
 fails 2 "--rounds '0'" --rounds 0
 fails 1 'device "amd:7" matches nothing' --device amd:7
+mkdir cupboard
+: >cupboard/ganc # no folder can be made there
+XDG_CACHE_HOME=$PWD/cupboard fails 1 "what is measured cannot be kept: cannot write $PWD/cupboard/ganc/" "${here[@]:0:4}" \
+    --rounds 1 --class cpu
+XDG_CACHE_HOME=$PWD/new/nested run tune "${here[@]}" --rounds 1
+check "no folder is made for what is kept" compgen -G 'new/nested/ganc/gemm-*.json' >/dev/null
 run tune --help
 check "--help does not name its off switch" grep -q 'GANC_OFF=tune' out
 

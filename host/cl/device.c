@@ -6,6 +6,7 @@
 #include "cl/gemm.h"
 #include "cl/kernels.h"
 #include "error.h"
+#include "switches.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -107,7 +108,7 @@ static bool prepare(gn_device *device, const gn_device_options *options) {
 gn_device *gn_device_open(const char *selector, const gn_device_options *options) {
     gn_device_options given = options ? *options : (gn_device_options){0};
     device_list list;
-    if (!device_list_find(&list)) {
+    if (!gn_check_switches() || !device_list_find(&list)) {
         return NULL;
     }
     const device_info *chosen = device_list_choose(&list, selector);

@@ -13,7 +13,8 @@ struct gn_device {
     device_class class; // of the kernels to use; not always the device's own
     cl_context context;
     cl_command_queue queue;
-    // Out of order. NULL where that cannot be had, where products do not take events, or where it is slow.
+    // Out of order. NULL with kernels for a GPU, where that cannot be had, where products take no events, or
+    // where it is slow.
     cl_command_queue concurrent;
     char *kernels_folder;  // NULL: the kernels in the binary
     size_t max_allocation; // bytes of one buffer

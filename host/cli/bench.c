@@ -194,7 +194,7 @@ int command_bench(int argc, char **argv) {
          CHOICE(&model_name, names)},
         {"kernel", "NAME", "What", "only kernels whose name has this in it, such as gemm", TEXT(&o.kernel)},
         {"batch", "N", "What", "images in a step (default: the model's)",
-         INT(&o.batch, 2, 1e6, "batch norm needs a variance")},
+         INT(&o.batch, 2, MAX_BATCH, "batch norm needs a variance")},
         {"rounds", "N", "What", "how often each step is measured (default: 20)",
          INT(&o.rounds, 1, 10000, NULL)},
         {"compare", "OLD.json", "What",

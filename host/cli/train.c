@@ -10,8 +10,6 @@
 #include <limits.h>
 #include <string.h>
 
-enum { MAX_BATCH = 1000000, MAX_Z_DIM = 10000 };
-
 #define HYPER "Hyper-parameters (default: the model's, which 'ganc models' lists)"
 
 // What the command line says.
@@ -52,7 +50,7 @@ static int parse(int argc, char **argv, const char *const *models, const char *m
         {"z-dim", "N", HYPER, "length of the generator's noise vector",
          INT(&hyper->z_dim, 1, MAX_Z_DIM, NULL)},
         {"n-critic", "N", HYPER, "update the generator in every N-th step of an epoch",
-         INT(&hyper->n_critic, 1, MAX_BATCH, NULL)},
+         INT(&hyper->n_critic, 1, 1000000, NULL)},
         {"clip", "X", HYPER, "wgan: keep the critic's weights in -X .. X", REAL(&hyper->clip, 1e-12, 1000)},
         {"gp-weight", "X", HYPER, "wgan-gp: weight of the gradient penalty",
          REAL(&hyper->gp_weight, 1e-12, 1e6)},

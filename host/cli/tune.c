@@ -90,7 +90,7 @@ int command_tune(int argc, char **argv) {
     const option options[] = {
         {"model", "M", "What", "the products of this model only (default: all)", CHOICE(&model_name, names)},
         {"batch", "N", "What", "images in a step (default: the model's)",
-         INT(&o.batch, 2, 1e6, "batch norm needs a variance")},
+         INT(&o.batch, 2, MAX_BATCH, "batch norm needs a variance")},
         {"rounds", "N", "What", "how often each way is measured (default: 20)",
          INT(&o.rounds, 1, 10000, NULL)},
         DEVICE_OPTIONS(o.device, o.device_options),

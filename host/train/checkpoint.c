@@ -5,6 +5,7 @@
 #include "cl/device.h"
 #include "cl/gemm.h"
 #include "error.h"
+#include "io/json.h"
 #include "io/run_folder.h"
 #include "train/tensors.h"
 
@@ -43,8 +44,8 @@ typedef struct {
 
 static const field fields[] = {
     {"seed", FIELD_U64, OPTION(seed), NO_RANGE, true},
-    {"batch", FIELD_INT, OPTION(hyper.batch), 2, INT_MAX, true},
-    {"z_dim", FIELD_INT, OPTION(hyper.z_dim), 1, 1 << 20, true},
+    {"batch", FIELD_INT, OPTION(hyper.batch), 2, MAX_BATCH, true},
+    {"z_dim", FIELD_INT, OPTION(hyper.z_dim), 1, MAX_Z_DIM, true},
     {"lr", FIELD_REAL, OPTION(hyper.lr), 0, 1e30, true},
     {"beta1", FIELD_REAL, OPTION(hyper.beta1), 0, 1, true},
     {"beta2", FIELD_REAL, OPTION(hyper.beta2), 0, 1, true},
@@ -84,11 +85,8 @@ static char *real_text(double value) {
 
 // A copy for a file whose text is UTF-8, which a folder's name need not be.
 static char *utf8_text(const char *text) {
-    char *copy = gn_strdup(text);
-    json_t *string = json_string(text);
-    for (char *c = copy; !string && *c != '\0'; c++)
-        if ((unsigned char)*c > 127)
-            *c = '?';
+    json_t *string = json_text(text);
+    char *copy = gn_strdup(json_string_value(string));
     json_decref(string);
     return copy;
 }
@@ -307,6 +305,8 @@ long checkpoint_steps(const train_options *options, int images) {
 }
 
 char *checkpoint_place(const gn_device *device) {
-    return gn_format("%s, driver %s, class %s, gemm %s", device->info.name, device->info.driver,
-                     device->class == CLASS_CPU ? "cpu" : "gpu", gemm_description(device->gemm));
+    const char *off = getenv("GANC_OFF");
+    return gn_format("%s, driver %s, class %s, gemm %s, ganc %s%s%s", device->info.name, device->info.driver,
+                     device->class == CLASS_CPU ? "cpu" : "gpu", gemm_description(device->gemm), GANC_VERSION,
+                     off && *off ? " without " : "", off ? off : "");
 }

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BATCH = 100, MAX_Z_DIM = 1 << 20 };
+enum { BATCH = 100 };
 
 static const char NETWORK[] = "generator.";
 enum { NETWORK_LENGTH = sizeof NETWORK - 1 };

@@ -9,6 +9,7 @@
 #include "train/train.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -29,11 +30,13 @@ typedef struct {
 
 // ---- Reading the trace -------------------------------------------------------------------------------
 
-static bool read_number(const replay_run *r, const char *key, int *value) {
+static bool read_number(const replay_run *r, const char *key, int most, int *value) {
     const char *text = st_find_metadata(r->file, key);
-    if (!text || sscanf(text, "%d", value) != 1 || *value < 1)
-        return gn_fail("%s: its metadata has no '%s', a number from 1: is it a trace?", r->path, key);
-    return true;
+    char *end = "none";
+    long number = text ? strtol(text, &end, 10) : 0;
+    *value = (int)number;
+    return (*end == '\0' && number >= 1 && number <= most) ||
+           gn_fail("%s: its metadata has no '%s', a number from 1 to %d: is it a trace?", r->path, key, most);
 }
 
 static bool read_metadata(replay_run *r) {
@@ -45,7 +48,8 @@ static bool read_metadata(replay_run *r) {
         return gn_fail(
             "%s: a trace of the model '%s', which this ganc does not have; 'ganc models' lists them", r->path,
             name);
-    if (!read_number(r, "steps", &r->steps) || !read_number(r, "batch", &r->batch))
+    if (!read_number(r, "batch", MAX_BATCH, &r->batch) ||
+        !read_number(r, "steps", INT_MAX / (r->batch * IMAGE_PIXELS), &r->steps))
         return false;
     if (r->batch < 2)
         return gn_fail("%s: batch 1; batch norm has no variance then, so that nothing can be trained",
@@ -58,7 +62,8 @@ static bool read_metadata(replay_run *r) {
     const st_tensor *noise = st_find(r->file, "z");
     r->session.hyper = r->session.model->defaults;
     r->session.hyper.batch = r->batch;
-    if (noise && noise->dims == 3 && noise->shape[2] > 0 && noise->shape[2] <= 1 << 20)
+    if (noise && noise->dims == 3 && noise->shape[2] > 0 && noise->shape[2] <= MAX_Z_DIM &&
+        noise->shape[2] <= INT_MAX / (r->steps * r->batch))
         r->session.hyper.z_dim = (int)noise->shape[2];
     return true;
 }

@@ -160,12 +160,15 @@ bool session_run_step(session *s, long step) {
     return gn_program_run(s->steps[is_generator_turn(s, step)]);
 }
 
+bool session_has_loss(const session *s, long step, int loss) {
+    return loss == D_LOSS || (loss == G_LOSS && is_generator_turn(s, step)) ||
+           (loss == GP && s->hyper.gp_weight > 0);
+}
+
 void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step,
                     float losses[LOSS_COLUMNS]) {
-    const float *row = rows[step % LOSS_ROWS];
-    losses[D_LOSS] = row[D_LOSS];
-    losses[G_LOSS] = is_generator_turn(s, step) ? row[G_LOSS] : NAN;
-    losses[GP] = s->hyper.gp_weight > 0 ? row[GP] : NAN;
+    for (int i = 0; i < LOSS_COLUMNS; i++)
+        losses[i] = session_has_loss(s, step, i) ? rows[step % LOSS_ROWS][i] : NAN;
 }
 
 void session_free(session *s) {

@@ -58,6 +58,9 @@ bool session_compile_steps(session *s, session_graphs *graphs);
 // Steps are counted from 0 over the whole run. Starts one; does not wait.
 bool session_run_step(session *s, long step);
 
+// Has the step this one of the LOSS_COLUMNS losses? That of the generator only those that update it have.
+bool session_has_loss(const session *s, long step, int loss);
+
 // Picks the losses of a step out of the device's rows; not a number where the step has no such loss.
 void session_losses(const session *s, float rows[LOSS_ROWS][LOSS_COLUMNS], long step,
                     float losses[LOSS_COLUMNS]);

@@ -71,9 +71,9 @@ static json_t *describe_run(const run *r, const dataset *data) {
     const hyper_parameters *h = &o->hyper;
     const gn_device *device = r->session.device;
     program_cost cost = program_get_cost(r->session.steps[1]);
-    json_t *line =
-        json_pack("{ss ss ss si so sI}", "ganc", GANC_VERSION, "model", o->model->name, "data", data->name,
-                  "images", data->count, "seed", json_u64(o->seed), "steps", (json_int_t)r->total);
+    json_t *line = json_pack("{ss ss so si so sI}", "ganc", GANC_VERSION, "model", o->model->name, "data",
+                             json_text(data->name), "images", data->count, "seed", json_u64(o->seed), "steps",
+                             (json_int_t)r->total);
     json_t *hyper = json_pack("{si si si sf sf sf si sf sf}", "batch", h->batch, "epochs", h->epochs, "z_dim",
                               h->z_dim, "lr", h->lr, "beta1", h->beta1, "beta2", h->beta2, "n_critic",
                               h->n_critic, "clip", h->clip, "gp_weight", h->gp_weight);
@@ -84,6 +84,11 @@ static json_t *describe_run(const run *r, const dataset *data) {
                   (json_int_t)cost.arena_bytes);
     json_object_update_new(line, hyper);
     json_object_update_new(line, where);
+    const char *off = getenv("GANC_OFF"), *kernels = o->device_options.kernels;
+    if (off && *off)
+        json_object_set_new(line, "off", json_text(off));
+    if (kernels)
+        json_object_set_new(line, "kernels", json_text(kernels));
     return line;
 }
 
@@ -187,10 +192,14 @@ static bool log_step(run *r, long step, double seconds) {
 static void take_losses(run *r, float rows[LOSS_ROWS][LOSS_COLUMNS], long step) {
     float losses[LOSS_COLUMNS];
     session_losses(&r->session, rows, step, losses);
-    for (int i = 0; i < LOSS_COLUMNS; i++)
-        if (!isnan(losses[i]) || i == D_LOSS)
-            r->last[i] = (double)losses[i];
-    if (!isfinite(r->last[D_LOSS]) && !r->said_nan) {
+    bool finite = true;
+    for (int i = 0; i < LOSS_COLUMNS; i++) {
+        if (!session_has_loss(&r->session, step, i))
+            continue;
+        r->last[i] = (double)losses[i];
+        finite = finite && isfinite(losses[i]);
+    }
+    if (!finite && !r->said_nan) {
         progress_message(r->progress,
                          "ganc: step %ld: the loss is no longer a number; a smaller --lr may help", step);
         r->said_nan = true;
