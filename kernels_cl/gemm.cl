@@ -64,8 +64,13 @@
 #define ARGUMENTS  // the same in a call; each begins with a comma
 #endif
 
-// The tiles are arrays, and become registers only where their loops are unrolled in full.
-#define UNROLL      _Pragma("unroll")
+// The tiles are arrays, and become registers only where their loops are unrolled in full. Not with ROLL, for the
+// kernels of GPUs on a CPU: work-items are lanes of its vectors there, and their arrays lie in memory anyway.
+#ifdef ROLL
+#define UNROLL _Pragma("unroll 1")
+#else
+#define UNROLL _Pragma("unroll")
+#endif
 #define UNROLL_BY_2 _Pragma("unroll 2")
 #define UNROLL_BY_8 _Pragma("unroll 8")
 #define ROLLED      _Pragma("unroll 1")
