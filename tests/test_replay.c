@@ -249,7 +249,7 @@ END_TEST
 
 // ---- Traces ------------------------------------------------------------------------------------------
 
-// Not dcgan by the GPU's kernels: PoCL takes minutes for its batches of 64. Its expected run has them.
+// Not dcgan by the GPU's kernels: on a CPU they take more than a minute. Its expected run has them.
 static const struct {
     const model *model;
     const char *class;
