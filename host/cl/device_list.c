@@ -65,6 +65,10 @@ static void skip(device_list *list, char *reason) {
 
 // ---- What a device is --------------------------------------------------------------------------------
 
+const char *device_class_name(device_class class) {
+    return class == CLASS_CPU ? "cpu" : "gpu";
+}
+
 bool device_is_cpu(const device_info *device) {
     return device->type & CL_DEVICE_TYPE_CPU;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 typedef enum { CLASS_CPU, CLASS_GPU } device_class;
+const char *device_class_name(device_class class); // "cpu", "gpu"
 
 // One device as a row of `ganc devices`.
 typedef struct {

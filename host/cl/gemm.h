@@ -13,6 +13,12 @@ typedef struct {
     int m, n, k;
 } gemm_shape;
 
+// "TN 784x512x64"
+typedef struct {
+    char text[64];
+} shape_words;
+shape_words gemm_shape_words(gemm_shape shape);
+
 typedef struct gemm gemm;
 
 // Prepares products on an opened device. `choice` is "auto", "clblast" or "native"; NULL means auto.

@@ -80,12 +80,6 @@ void gemm_way_is_right(gemm *products, const char *name);
 // Numbers in -1 .. 1. The caller frees.
 float *gemm_random_values(size_t count, uint32_t seed);
 
-// "TN 784x512x64"
-typedef struct {
-    char text[64];
-} shape_words;
-shape_words gemm_shape_words(gemm_shape shape);
-
 // The compiler options that the user gives to CLBlast, on which its results depend; "" for none.
 const char *gemm_clblast_options(void);
 

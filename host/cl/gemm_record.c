@@ -65,7 +65,7 @@ gemm_record gemm_record_read(const gn_device *device, const char *choice, const 
         {"device", device->info.name},
         {"driver", device->info.driver},
         {"platform", platform},
-        {"class", device->class == CLASS_CPU ? "cpu" : "gpu"},
+        {"class", device_class_name(device->class)},
         {"choice", choice},
         {"clblast_build_options", gemm_clblast_options()},
     };

@@ -9,6 +9,7 @@
 #include "cl/kernels.h"
 #include "cl/memory.h"
 #include "cl/profile.h"
+#include "clock.h"
 #include "error.h"
 #include "numbers.h"
 
@@ -107,14 +108,14 @@ static bool time_way(tuner *t, int way, double *seconds) {
     if (!gn_device_wait(device)) {
         return false;
     }
-    double began = profile_clock();
+    double began = seconds_now();
     for (int i = 0; i < t->sets * t->repeats; i++) {
         if (!gemm_call_enqueue(t->calls[way][i % t->sets], NULL)) {
             return false;
         }
     }
     bool done = gn_device_wait(device);
-    *seconds = (profile_clock() - began) / (t->sets * t->repeats);
+    *seconds = (seconds_now() - began) / (t->sets * t->repeats);
     return done;
 }
 
@@ -217,7 +218,7 @@ static bool time_chain(tuner *t, double *seconds) {
     if (!gn_device_wait(device)) {
         return false;
     }
-    double began = profile_clock();
+    double began = seconds_now();
     cl_int status = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &before);
     bool done = status == CL_SUCCESS || gn_fail("clEnqueueMarkerWithWaitList: %s", cl_error_name(status));
     clFlush(device->queue);
@@ -233,7 +234,7 @@ static bool time_chain(tuner *t, double *seconds) {
         clReleaseEvent(before);
     }
     done = gn_device_wait(device) && done;
-    *seconds = (profile_clock() - began) / (t->sets * t->repeats);
+    *seconds = (seconds_now() - began) / (t->sets * t->repeats);
     return done;
 }
 

@@ -3,6 +3,7 @@
 #include "cl/peak.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
+#include "clock.h"
 #include "error.h"
 
 #include <string.h>
@@ -84,11 +85,11 @@ static double fastest(bench *b, cl_kernel kernel, size_t items, size_t group, in
         int count;
         if (!profile_start(b->profile))
             return -1;
-        double began = profile_clock();
+        double began = seconds_now();
         cl_int status = profile_kernel(b->device, kernel, 1, &items, &group, NULL);
         if (!profile_stop(b->profile))
             return -1;
-        double passed = 1e3 * (profile_clock() - began);
+        double passed = 1e3 * (seconds_now() - began);
         if (status != CL_SUCCESS) {
             gn_fail("peak.cl on %s: %s", b->device->info.name, cl_error_name(status));
             return -1;
@@ -113,11 +114,11 @@ static bool measure_launches(bench *b, device_peaks *peaks) {
     double times[2] = {0}; // waiting for each, and for all together
     for (int i = 0; i < 2 * REPEATS && status == CL_SUCCESS; i++) {
         int launches = i % 2 ? EMPTY_LAUNCHES : 1;
-        double began = profile_clock();
+        double began = seconds_now();
         for (int j = 0; j < launches && status == CL_SUCCESS; j++)
             status = profile_kernel(b->device, kernel, 1, &one, &one, NULL);
         clFinish(b->device->queue);
-        double us = 1e6 * (profile_clock() - began) / launches, *best = &times[i % 2];
+        double us = 1e6 * (seconds_now() - began) / launches, *best = &times[i % 2];
         *best = i < 2 || us < *best ? us : *best;
     }
     clReleaseKernel(kernel);

@@ -5,10 +5,10 @@
 // launched out of our sight is the time between the end of what came before it and a marker behind it.
 #include "cl/profile.h"
 #include "cl/kernels.h"
+#include "clock.h"
 #include "error.h"
 
 #include <string.h>
-#include <time.h>
 
 struct profile {
     gn_device *device;
@@ -23,12 +23,6 @@ struct profile {
     double gaps_ms;
     cl_int status; // the first failure of a marker
 };
-
-double profile_clock(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 profile *profile_new(gn_device *device) {
     profile *p = gn_calloc(1, sizeof *p);
@@ -141,7 +135,7 @@ static int add_time(profile *p, const char *kernel) {
 // Waits for what was launched since `began`, and takes the time.
 static double elapsed_ms(const profile *p, double began) {
     clFinish(p->timed);
-    return 1e3 * (profile_clock() - began);
+    return 1e3 * (seconds_now() - began);
 }
 
 // Takes the time of a launch by the clock, if so; forgets the launch if it failed.
@@ -164,7 +158,7 @@ cl_int profile_kernel(gn_device *device, cl_kernel kernel, cl_uint dims, const s
     char name[PROFILE_NAME] = "";
     clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name - 1, name, NULL);
     int i = add_time(p, name);
-    double began = profile_clock();
+    double began = seconds_now();
     cl_int status = clEnqueueNDRangeKernel(device->queue, kernel, dims, NULL, global, local, 0, NULL,
                                            p->clock ? NULL : &p->events[i]);
     return settle_time(p, i, began, status);
@@ -175,7 +169,7 @@ cl_int profile_copy(gn_device *device, cl_mem from, cl_mem to, size_t bytes) {
     if (!p)
         return clEnqueueCopyBuffer(device->queue, from, to, 0, 0, bytes, 0, NULL, NULL);
     int i = add_time(p, "clEnqueueCopyBuffer");
-    double began = profile_clock();
+    double began = seconds_now();
     cl_int status =
         clEnqueueCopyBuffer(device->queue, from, to, 0, 0, bytes, 0, NULL, p->clock ? NULL : &p->events[i]);
     return settle_time(p, i, began, status);
@@ -187,7 +181,7 @@ void profile_begin(gn_device *device, int launch) {
         return;
     p->launch = launch;
     p->before = p->count;
-    p->began = profile_clock();
+    p->began = seconds_now();
 }
 
 void profile_end(gn_device *device) {

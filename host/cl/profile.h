@@ -36,9 +36,6 @@ void profile_by_clock(profile *p);
 bool profile_is_by_clock(const profile *p);
 gn_device *profile_device(const profile *p);
 
-// Seconds of a clock that only runs forward.
-double profile_clock(void);
-
 // ---- For those who launch ----------------------------------------------------------------------------
 
 // Each does what OpenCL's function does, in the in-order queue but where an order is given, and is timed

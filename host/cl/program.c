@@ -269,11 +269,15 @@ static bool add_patches(builder *b, int s) {
            set_number(l, &i, (cl_uint)items) && set_range(b, l, items, cpu ? 4 : group_size(b));
 }
 
+static gemm_shape shape_of_product(const gn_node *node) {
+    bool ta = node->integer[0], tb = node->integer[1];
+    return (gemm_shape){ta, tb, node->shape.size[0], node->shape.size[1], node->input[0]->shape.size[!ta]};
+}
+
 static bool add_product(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     gn_node *node = step->nodes[0];
-    bool ta = node->integer[0], tb = node->integer[1];
-    gemm_shape shape = {ta, tb, node->shape.size[0], node->shape.size[1], node->input[0]->shape.size[!ta]};
+    gemm_shape shape = shape_of_product(node);
     cl_mem a = tensor(b, node->input[0]), bb = tensor(b, node->input[1]), c = tensor(b, step->sums);
     if (!a || !bb || !c)
         return false;
@@ -431,17 +435,11 @@ static char *list_operations(const plan_step *step) {
     return list;
 }
 
-// "TN 784x512x64"
-static char *shape_of_product(const gn_node *node) {
-    return gn_format("%c%c %dx%dx%d", node->integer[0] ? 'T' : 'N', node->integer[1] ? 'T' : 'N',
-                     node->shape.size[0], node->shape.size[1], node->input[0]->shape.size[!node->integer[0]]);
-}
-
 // With the operations of its epilogue: "NN 64x512x784, add, tanh".
 static char *shape_of_product_step(const plan_step *step) {
-    char *product = shape_of_product(step->nodes[0]), *epilogue = list_operations(step);
-    char *text = gn_format("%s%s%s", product, epilogue[0] ? ", " : "", epilogue);
-    free(product);
+    char *epilogue = list_operations(step);
+    char *text = gn_format("%s%s%s", gemm_shape_words(shape_of_product(step->nodes[0])).text,
+                           epilogue[0] ? ", " : "", epilogue);
     free(epilogue);
     return text;
 }
@@ -503,10 +501,10 @@ static void divide_work(const plan_step *step, int slices, launch_work work[2]) 
     work[1] = (launch_work){.shape = work[0].shape,
                             .flops = work[0].flops - product + partial / sizeof(float),
                             .bytes = work[0].bytes - operands + partial};
-    char *shape = shape_of_product(node);
     work[0] = (launch_work){
-        .shape = gn_format("%s in %d slices", shape, slices), .flops = product, .bytes = operands + partial};
-    free(shape);
+        .shape = gn_format("%s in %d slices", gemm_shape_words(shape_of_product(node)).text, slices),
+        .flops = product,
+        .bytes = operands + partial};
 }
 
 // A step is one launch, and has its number.

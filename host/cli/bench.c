@@ -116,7 +116,7 @@ static json_t *describe_device(const bench_result *r) {
                               json_pack("{sI sf}", "bytes", (json_int_t)p->bytes[i], "gbs", p->gbs[i]));
     return json_pack("{so so so ss so ss sf sf so sf sf}", "name", json_text(r->device.name), "driver",
                      json_text(r->device.driver), "platform", json_text(r->device.platform_name), "class",
-                     r->class == CLASS_CPU ? "cpu" : "gpu", "gemm", json_text(r->gemm), "timing",
+                     device_class_name(r->class), "gemm", json_text(r->gemm), "timing",
                      r->by_clock ? "clock" : "events", "peak_gflops", p->gflops, "peak_gbs", peak_gbs(p, 0),
                      "bandwidth", bandwidth, "launch_us", p->launch_us, "wait_us", p->wait_us);
 }

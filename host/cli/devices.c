@@ -11,10 +11,6 @@
 
 enum { COLUMNS = 8, CELL = 128 };
 
-static const char *class_name(const device_info *device) {
-    return device->class == CLASS_CPU ? "cpu" : "gpu";
-}
-
 // ---- For people --------------------------------------------------------------------------------------
 
 typedef char cell[CELL];
@@ -26,7 +22,7 @@ static void fill_row(cell *row, int index, const device_info *device, bool is_de
     snprintf(row[2], CELL, "%s", device->name);
     snprintf(row[3], CELL, "%s", device->vendor);
     snprintf(row[4], CELL, "%s", device->driver);
-    snprintf(row[5], CELL, "%s", class_name(device));
+    snprintf(row[5], CELL, "%s", device_class_name(device->class));
     snprintf(row[6], CELL, "%.1f GiB", (double)device->memory / (1 << 30));
     snprintf(row[7], CELL, "%u", device->units);
 }
@@ -82,7 +78,7 @@ static json_t *describe(int index, const device_info *device, bool is_default) {
     return json_pack("{si ss so so so so so ss sI sI sb}", "index", index, "selector", device->selector,
                      "name", json_text(device->name), "vendor", json_text(device->vendor), "platform",
                      json_text(device->platform_name), "driver", json_text(device->driver), "version",
-                     json_text(device->version), "class", class_name(device), "memory",
+                     json_text(device->version), "class", device_class_name(device->class), "memory",
                      (json_int_t)device->memory, "units", (json_int_t)device->units, "default", is_default);
 }
 

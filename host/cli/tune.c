@@ -8,18 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static void shape_text(gemm_shape s, char text[64]) {
-    snprintf(text, 64, "%c%c %dx%dx%d", s.transpose_a ? 'T' : 'N', s.transpose_b ? 'T' : 'N', s.m, s.n, s.k);
-}
-
 // ---- For a person ------------------------------------------------------------------------------------
 
 static void print_product(const tune_result *r, const gemm_tuning *t) {
-    char shape[64];
-    shape_text(t->shape, shape);
     double best = t->candidates[t->chosen].gflops;
-    printf("%-20s %6.1f %5.0f%% %+5.0f%%  ", shape, best, 100 * best / r->peak_gflops,
-           100 * t->candidates[t->chosen].gain);
+    printf("%-20s %6.1f %5.0f%% %+5.0f%%  ", gemm_shape_words(t->shape).text, best,
+           100 * best / r->peak_gflops, 100 * t->candidates[t->chosen].gain);
     for (int i = 0; i < t->count; i++) {
         const gemm_candidate *c = &t->candidates[i];
         printf("%s%s%s ", i ? ", " : "", i == t->chosen ? "*" : "", c->name);
@@ -52,26 +46,24 @@ static void print_result(const tune_result *r) {
 // ---- For a machine -----------------------------------------------------------------------------------
 
 static json_t *describe_product(const tune_result *r, const gemm_tuning *t) {
-    char shape[64];
-    shape_text(t->shape, shape);
     json_t *ways = json_array();
     for (int i = 0; i < t->count; i++)
         json_array_append_new(ways, json_pack("{ss sb sf}", "way", t->candidates[i].name, "right",
                                               t->candidates[i].right, "gflops", t->candidates[i].gflops));
     const gemm_candidate *chosen = &t->candidates[t->chosen];
-    return json_pack("{ss ss ss sf sf sf so}", "shape", shape, "chosen", chosen->name, "built_in",
-                     t->candidates[0].name, "gflops", chosen->gflops, "gain", chosen->gain, "share",
-                     chosen->gflops / r->peak_gflops, "ways", ways);
+    return json_pack("{ss ss ss sf sf sf so}", "shape", gemm_shape_words(t->shape).text, "chosen",
+                     chosen->name, "built_in", t->candidates[0].name, "gflops", chosen->gflops, "gain",
+                     chosen->gain, "share", chosen->gflops / r->peak_gflops, "ways", ways);
 }
 
 static json_t *describe(const tune_result *r) {
     json_t *products = json_array();
     for (int i = 0; i < r->product_count; i++)
         json_array_append_new(products, describe_product(r, &r->products[i]));
-    json_t *device = json_pack("{so so so ss so sf}", "name", json_text(r->device.name), "driver",
-                               json_text(r->device.driver), "platform", json_text(r->device.platform_name),
-                               "class", r->class == CLASS_CPU ? "cpu" : "gpu", "gemm", json_text(r->gemm),
-                               "peak_gflops", r->peak_gflops);
+    json_t *device =
+        json_pack("{so so so ss so sf}", "name", json_text(r->device.name), "driver",
+                  json_text(r->device.driver), "platform", json_text(r->device.platform_name), "class",
+                  device_class_name(r->class), "gemm", json_text(r->gemm), "peak_gflops", r->peak_gflops);
     return json_pack("{so so}", "device", device, "products", products);
 }
 

@@ -1,13 +1,13 @@
 // Progress on stderr. The bar is one line that is never ended: each drawing starts with a carriage return,
 // and whatever is printed in between wipes it first and draws it again below.
 #include "io/progress.h"
+#include "clock.h"
 #include "error.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 static const double REDRAW_SECONDS = 0.1;
@@ -22,12 +22,6 @@ struct progress {
     bool has_losses;
     double d_loss, g_loss;
 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 progress *progress_new(progress_plan plan) {
     progress *shown = gn_calloc(1, sizeof(*shown));
@@ -104,7 +98,7 @@ static void draw_again(const progress *shown) {
 void progress_redraw(progress *shown, long done) {
     if (!shown->terminal)
         return;
-    double time = now();
+    double time = seconds_now();
     if (!shown->started) {
         shown->first_done = done;
         shown->first_time = time;

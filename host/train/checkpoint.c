@@ -307,6 +307,6 @@ long checkpoint_steps(const train_options *options, int images) {
 char *checkpoint_place(const gn_device *device) {
     const char *off = getenv("GANC_OFF");
     return gn_format("%s, driver %s, class %s, gemm %s, ganc %s%s%s", device->info.name, device->info.driver,
-                     device->class == CLASS_CPU ? "cpu" : "gpu", gemm_description(device->gemm), GANC_VERSION,
+                     device_class_name(device->class), gemm_description(device->gemm), GANC_VERSION,
                      off && *off ? " without " : "", off ? off : "");
 }

@@ -9,6 +9,7 @@
 #include "train/train.h"
 #include "cl/gemm.h"
 #include "cl/program.h"
+#include "clock.h"
 #include "error.h"
 #include "io/image_grid.h"
 #include "io/json.h"
@@ -20,7 +21,6 @@
 #include <math.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 // What a run holds while it lasts.
 typedef struct {
@@ -57,12 +57,6 @@ static void catch_signals(void) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 // ---- The folder --------------------------------------------------------------------------------------
 
 // The log's first line, of a run that begins.
@@ -79,8 +73,8 @@ static json_t *describe_run(const run *r, const dataset *data) {
                               h->n_critic, "clip", h->clip, "gp_weight", h->gp_weight);
     json_t *where =
         json_pack("{ss ss ss ss ss si sI}", "device", device->info.name, "driver", device->info.driver,
-                  "platform", device->info.platform_name, "class", device->class == CLASS_CPU ? "cpu" : "gpu",
-                  "gemm", gemm_description(device->gemm), "launches_per_step", cost.launches, "arena_bytes",
+                  "platform", device->info.platform_name, "class", device_class_name(device->class), "gemm",
+                  gemm_description(device->gemm), "launches_per_step", cost.launches, "arena_bytes",
                   (json_int_t)cost.arena_bytes);
     json_object_update_new(line, hyper);
     json_object_update_new(line, where);
@@ -123,12 +117,12 @@ static bool save(run *r) {
                          .data_crc = r->data_crc,
                          .place = place,
                          .step = (int)r->done,
-                         .seconds = r->earlier + (r->done > r->first ? now() - r->start : 0)};
+                         .seconds = r->earlier + (r->done > r->first ? seconds_now() - r->start : 0)};
     memcpy(record.losses, r->last, sizeof record.losses);
     record.options.data = r->data_name;
     bool done = (!r->log || run_log_sync(r->log)) && checkpoint_write(r->options->out, &r->session, &record);
     free(place);
-    r->saved = now();
+    r->saved = seconds_now();
     return done;
 }
 
@@ -211,7 +205,7 @@ static bool read_losses(run *r) {
     float rows[LOSS_ROWS][LOSS_COLUMNS];
     if (!gn_state_get(r->session.device, r->session.losses, rows))
         return false;
-    double seconds = now() - r->start;
+    double seconds = seconds_now() - r->start;
     long steps = r->done - r->first;
     for (; r->read < r->done; r->read++) {
         take_losses(r, rows, r->read);
@@ -241,31 +235,32 @@ static bool start_epoch(run *r, int epoch) {
 static bool keep_pace(run *r) {
     if (r->done - r->read < r->ahead)
         return true;
-    double before = now(), start = r->start;
+    double before = seconds_now(), start = r->start;
     long steps = r->done - r->read;
     if (!read_losses(r))
         return false;
     if (r->done == r->first + 1)
-        r->start = now(); // the first step compiled kernels: training alone is timed from here
-    else if (now() - start < 0.25 * (double)(r->done - r->first) / (double)steps && r->ahead < LOSS_ROWS / 2)
+        r->start = seconds_now(); // the first step compiled kernels: training alone is timed from here
+    else if (seconds_now() - start < 0.25 * (double)(r->done - r->first) / (double)steps &&
+             r->ahead < LOSS_ROWS / 2)
         r->ahead *= 2;
-    else if (now() - before > 0.5 && r->ahead > 1)
+    else if (seconds_now() - before > 0.5 && r->ahead > 1)
         r->ahead /= 2;
     return true;
 }
 
 static bool is_checkpoint_due(const run *r) {
     double minutes = r->options->checkpoint_minutes;
-    return minutes > 0 && now() - r->saved >= 60 * minutes;
+    return minutes > 0 && seconds_now() - r->saved >= 60 * minutes;
 }
 
 // The grid of an epoch that has ended, and a checkpoint. They are no training: the clock stands still.
 static bool keep_results(run *r, bool ended, int epoch) {
     if (!read_losses(r))
         return false;
-    double before = now();
+    double before = seconds_now();
     bool kept = (!ended || write_grid(r, epoch + 1)) && save(r);
-    r->start += now() - before;
+    r->start += seconds_now() - before;
     return kept;
 }
 
@@ -305,12 +300,12 @@ static bool tune(run *r) {
 static bool run_all(run *r, train_result *result) {
     if ((r->done == 0 && !write_grid(r, 0)) || !tune(r))
         return false;
-    r->start = r->saved = now();
+    r->start = r->saved = seconds_now();
     r->ahead = 1;
     for (int epoch = (int)(r->done / r->session.steps_per_epoch); r->done < r->total && !stop_asked; epoch++)
         if (!run_epoch(r, epoch))
             return false;
-    double seconds = r->earlier + now() - r->start;
+    double seconds = r->earlier + seconds_now() - r->start;
     *result = (train_result){.steps = r->done,
                              .seconds = seconds,
                              .images_per_second =
