@@ -6,7 +6,8 @@
 #
 # Every kernel runs at small sizes, and a training step of each model as it is, for both classes of devices. The
 # steps go without the search for races, which takes three times as long; what could race is in kernels that were
-# searched. MODELS="gan dcgan" names the models whose steps to run, which take one to two minutes each.
+# searched. MODELS="gan dcgan" names the models whose steps to run, which take one to two minutes each, SIZES="17 65"
+# the sizes, which take one each.
 set -euo pipefail
 
 build=${1:?usage: tests/oclgrind.sh BUILD_FOLDER}
@@ -37,7 +38,7 @@ under "is the only device" "$build/ganc" devices
 grep -q "Oclgrind Simulator" "$scratch/out"
 [[ $(grep -c "cpu:" "$scratch/out") == 1 ]]
 
-for size in 17 65; do
+for size in ${SIZES:-17 65}; do
     GANC_TEST_SIZE=$size CK_RUN_CASE=values \
         under "all operations, size $size" --data-races "$build/tests/test_operations"
 done
@@ -45,7 +46,7 @@ CK_RUN_CASE=columns under "sums in columns" --data-races "$build/tests/test_oper
 CK_RUN_CASE=state under "updates of state" --data-races "$build/tests/test_operations"
 
 for model in ${MODELS:-gan cgan dcgan wgan wgan-gp}; do
-    CK_RUN_CASE="step of $model" under "a step of $model" "$build/tests/test_training"
+    GANC_TEST_SIZE=4 CK_RUN_CASE="step of $model" under "a step of $model" "$build/tests/test_training"
     grep -q "^$model, one step" "$scratch/out"
 done
 echo "Oclgrind has nothing to report."
