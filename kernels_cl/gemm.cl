@@ -65,8 +65,8 @@
 #endif
 
 // The tiles are arrays, and become registers only where their loops are unrolled in full. Not with ROLL, for the
-// kernels of GPUs on a CPU: work-items are lanes of its vectors there, and their arrays lie in memory anyway.
-#ifdef ROLL
+// kernels of GPUs on a CPU, by PoCL: it makes work-items lanes of vectors, and their arrays lie in memory anyway.
+#if defined ROLL && defined POCL_DEVICE_ADDRESS_BITS
 #define UNROLL _Pragma("unroll 1")
 #else
 #define UNROLL _Pragma("unroll")

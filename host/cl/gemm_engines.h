@@ -69,9 +69,8 @@ gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_
 // Compares a product made this way with the host's. False where they differ.
 bool gemm_verify(gemm *products, gemm_shape shape, int way);
 
-// Was this way found right, or is it now? Its kernel is that of the shape's letters, on whatever sizes: those
-// of a few tiles and one that is cut, and of more than one block and slice of a sum. False where it is not,
-// or cannot be tried.
+// Was this way of making products of such a shape found right, or is it now? False where it is not, or cannot
+// be tried.
 bool gemm_is_right(gemm *products, gemm_shape shape, int way);
 
 // Notes that the way of this name was found right; the record is not written.
