@@ -27,9 +27,12 @@ static char *cache_folder(void) {
         return NULL;
     }
     char *folder = gn_format("%s/ganc/", parent);
-    for (char *slash = folder + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
-        *slash = '\0';
-        mkdir(folder, 0700); // where that fails, so does writing the file
+    for (size_t i = 1; folder[i]; i++) {
+        if (folder[i] == '/') {
+            folder[i] = '\0';
+            mkdir(folder, 0700); // where that fails, so does writing the file
+            folder[i] = '/';
+        }
     }
     free(parent);
     return folder;
