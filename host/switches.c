@@ -28,16 +28,21 @@ static bool begins_with_switch(const char *list) {
     return found;
 }
 
+const char *gn_switches_off(void) {
+    const char *off = getenv("GANC_OFF");
+    return off && *off ? off : NULL;
+}
+
 bool gn_is_off(const char *optimisation) {
     GN_ASSERT(begins_with_switch(optimisation), "the list of switches has no '%s'", optimisation);
-    for (const char *off = getenv("GANC_OFF"); off; off = behind_comma(off))
+    for (const char *off = gn_switches_off(); off; off = behind_comma(off))
         if (begins_with_word(off, optimisation))
             return true;
     return false;
 }
 
 bool gn_check_switches(void) {
-    for (const char *off = getenv("GANC_OFF"); off; off = behind_comma(off))
+    for (const char *off = gn_switches_off(); off; off = behind_comma(off))
         if (!begins_with_switch(off))
             return gn_fail("$GANC_OFF: there is no switch '%.*s'; the README lists them",
                            (int)strcspn(off, ","), off);

@@ -195,6 +195,8 @@ expect "a run that could not start changed the earlier one" same_contents run "$
 works "" --model gan "${quick[@]}" --out run --overwrite --seed 1
 expect "--overwrite did not replace the run" test "$before" != "$(contents run)"
 
+works "" --model gan "${quick[@]}" --n-critic 2 --out turns # the second step leaves the generator alone
+
 # A loss that is no number is none in the log, whichever of them it is.
 cp -r "$kernels" no_numbers
 sed -i 's|^\(#define op_tanh(x) *\).*|\1(tanh(x) + 0.0f / 0.0f)|' no_numbers/pointwise.cl

@@ -202,7 +202,8 @@ static bool compare(gemm_shape s, const float *a, const float *b, const float *c
                                        gemm_shape_words(s).text, worst, allowed);
 }
 
-bool gemm_verify(gemm *products, gemm_shape s, int way) {
+// Compares a product made this way with the host's. False where they differ.
+static bool verify_product(gemm *products, gemm_shape s, int way) {
     const gn_device *device = products->device;
     size_t na = (size_t)s.m * (size_t)s.k, nb = (size_t)s.k * (size_t)s.n, nc = (size_t)s.m * (size_t)s.n;
     size_t bytes_c = (nc + GUARD) * sizeof(float);
@@ -262,7 +263,7 @@ static bool verify(gemm *products) {
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         gemm_ways ways = gemm_ways_of(products, shapes[i]);
-        if (!gemm_verify(products, sample(products, shapes[i]), ways.ids[0])) {
+        if (!verify_product(products, sample(products, shapes[i]), ways.ids[0])) {
             return false;
         }
         gemm_way_is_right(products, ways.names[0]);
@@ -283,7 +284,7 @@ bool gemm_is_right(gemm *products, gemm_shape shape, int way) {
     if (!products->engine->ways || json_object_get(products->record.right, ways.names[i])) {
         return true;
     }
-    if (!gemm_verify(products, sample(products, shape), way)) {
+    if (!verify_product(products, sample(products, shape), way)) {
         return gn_fail_within("%s does not work on %s; --gemm clblast does without", ways.names[i],
                               products->device->info.name);
     }

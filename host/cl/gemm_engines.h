@@ -66,9 +66,6 @@ bool gemm_wants_tuning(const gemm *products, gemm_shape shape);
 gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_mem b, cl_mem c,
                         const gemm_epilogue *epilogue);
 
-// Compares a product made this way with the host's. False where they differ.
-bool gemm_verify(gemm *products, gemm_shape shape, int way);
-
 // Was this way of making products of such a shape found right, or is it now? False where it is not, or cannot
 // be tried.
 bool gemm_is_right(gemm *products, gemm_shape shape, int way);

@@ -147,13 +147,20 @@ static int count_own(planner *p, int one, int other) {
     return count;
 }
 
+static bool has_room(planner *p, int one, int other) {
+    int operands = count_operands(p, one, other);
+    return operands <= ROOM || operands - count_own(p, one, other) <= ROOM;
+}
+
+// Must a third group run between the two?
+static bool is_between(planner *p, int producer, int consumer) {
+    memset(p->visited, 0, (size_t)p->plan->graph->count);
+    return group_reaches(p, consumer, producer, false);
+}
+
 // Two groups may become one unless a third must run between them, or they need too many buffers.
 static bool can_join(planner *p, int producer, int consumer) {
-    memset(p->visited, 0, (size_t)p->plan->graph->count);
-    if (group_reaches(p, consumer, producer, false))
-        return false;
-    int operands = count_operands(p, producer, consumer);
-    return operands <= ROOM || operands - count_own(p, producer, consumer) <= ROOM;
+    return !is_between(p, producer, consumer) && has_room(p, producer, consumer);
 }
 
 bool planner_runs_after(planner *p, int group, int other) {
@@ -163,7 +170,7 @@ bool planner_runs_after(planner *p, int group, int other) {
 
 // The same whichever of the two reads the other: neither needs the other by way of a third.
 static bool can_join_either_way(planner *p, int one, int other) {
-    return can_join(p, one, other) && can_join(p, other, one);
+    return !is_between(p, one, other) && !is_between(p, other, one) && has_room(p, one, other);
 }
 
 static bool same_count(const gn_node *a, const gn_node *b) {
@@ -403,7 +410,8 @@ static bool is_scalar(const planner *p, int i) {
     return is_elementwise(node) && gn_shape_count(node->shape) == 1 && !is_in_sum(p, node);
 }
 
-// Many of them need not look for readers to see that they are enough for a step.
+// Whether what a group computes needs a buffer is not looked at first: that takes long, for each pair of
+// many.
 static void join_scalars(planner *p) {
     for (int i = 0; i < p->plan->graph->count; i++)
         for (int j = 0; j < i && is_scalar(p, i); j++)

@@ -392,7 +392,7 @@ static void schedule(planner *p) {
             schedule_group(p, p->group[i]);
 }
 
-// Does the step read, beside variables, nothing but what is marked? What it computes itself is not looked at.
+// Does the step read nothing but what is marked, and what it computes itself?
 static bool reads_only(const plan_step *step, const bool *marked) {
     for (int i = 0; i < step->count; i++) {
         const gn_node *node = step->nodes[i];

@@ -7,6 +7,7 @@
 #include "error.h"
 #include "io/json.h"
 #include "io/run_folder.h"
+#include "switches.h"
 #include "train/tensors.h"
 
 #include <errno.h>
@@ -305,8 +306,8 @@ long checkpoint_steps(const train_options *options, int images) {
 }
 
 char *checkpoint_place(const gn_device *device) {
-    const char *off = getenv("GANC_OFF");
+    const char *off = gn_switches_off();
     return gn_format("%s, driver %s, class %s, gemm %s, ganc %s%s%s", device->info.name, device->info.driver,
                      device_class_name(device->class), gemm_description(device->gemm), GANC_VERSION,
-                     off && *off ? " without " : "", off ? off : "");
+                     off ? " without " : "", off ? off : "");
 }

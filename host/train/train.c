@@ -15,6 +15,7 @@
 #include "io/json.h"
 #include "io/progress.h"
 #include "io/run_folder.h"
+#include "switches.h"
 #include "train/checkpoint.h"
 #include "train/session.h"
 
@@ -78,8 +79,8 @@ static json_t *describe_run(const run *r, const dataset *data) {
                   (json_int_t)cost.arena_bytes);
     json_object_update_new(line, hyper);
     json_object_update_new(line, where);
-    const char *off = getenv("GANC_OFF"), *kernels = o->device_options.kernels;
-    if (off && *off)
+    const char *off = gn_switches_off(), *kernels = o->device_options.kernels;
+    if (off)
         json_object_set_new(line, "off", json_text(off));
     if (kernels)
         json_object_set_new(line, "kernels", json_text(kernels));
