@@ -188,7 +188,7 @@ prints_json "model device steps seconds images_per_second d_loss g_loss out" \
 expect "not 2 steps" grep -q '"steps": 2,' out
 expect "no picture" compgen -G 'run/images/*.png' >/dev/null
 before=$(contents run)
-fails 1 "--overwrite" --model gan "${quick[@]}" --out run
+fails 1 "--overwrite" --model gan "${quick[@]}" --out run --device amd:7 # said before a device is looked for
 expect "the earlier run was changed" same_contents run "$before"
 fails 1 "amd:7" --model gan "${quick[@]}" --out run --overwrite --device amd:7
 expect "a run that could not start changed the earlier one" same_contents run "$before"

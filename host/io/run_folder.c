@@ -98,8 +98,15 @@ static bool exists(const char *path) {
     return lstat(path, &status) == 0;
 }
 
-static bool refuse_run(const char *dir, const char *images) {
-    char *found = find_entry(images, any_image);
+static bool is_named(const char *dir) {
+    return *dir || gn_fail("the folder's name is empty; --out DIR names one");
+}
+
+bool run_folder_is_free(const char *dir) {
+    if (!is_named(dir))
+        return false;
+    char *images = join(dir, "images"), *found = find_entry(images, any_image);
+    free(images);
     for (int i = 0; i < FILES && !found; i++) {
         char *path = join(dir, files[i]);
         if (exists(path))
@@ -109,8 +116,7 @@ static bool refuse_run(const char *dir, const char *images) {
     }
     if (found)
         gn_fail("%s holds a run already (%s): --resume goes on with it, --overwrite replaces it, --out DIR "
-                "keeps it "
-                "and writes elsewhere",
+                "keeps it and writes elsewhere",
                 dir, found);
     free(found);
     return !found;
@@ -144,10 +150,10 @@ static bool make_writable(const char *dir, const char *images) {
 }
 
 bool run_folder_open(const char *dir, bool overwrite) {
-    if (!*dir)
-        return gn_fail("the folder's name is empty; --out DIR names one");
+    if (!is_named(dir))
+        return false;
     char *images = join(dir, "images");
-    bool good = (overwrite ? remove_run(dir, images) : refuse_run(dir, images)) && make_writable(dir, images);
+    bool good = (overwrite ? remove_run(dir, images) : run_folder_is_free(dir)) && make_writable(dir, images);
     free(images);
     return good;
 }

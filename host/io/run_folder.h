@@ -13,7 +13,10 @@
 // Makes a folder and its parents, as mkdir -p. `option` is the one that named it, for the error.
 bool folder_make(const char *path, const char *option);
 
-// Makes `dir` ready for a new run: makes it and DIR/images, with its parents. A folder that holds a run is an
+// Is there no run in the folder, which need not exist? Else an error that says what to do.
+bool run_folder_is_free(const char *dir);
+
+// Makes `dir` ready for a new run: makes it and DIR/images, with its parents. A folder that is not free is an
 // error, unless `overwrite`: then the files named above are removed, and no others.
 bool run_folder_open(const char *dir, bool overwrite);
 

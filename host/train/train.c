@@ -391,6 +391,8 @@ bool train(const train_options *options, train_result *result) {
             tell_complete(options, result);
             return true;
         }
+    } else if (!options->overwrite && !run_folder_is_free(options->out)) {
+        return false; // now, and not after the kernels were compiled
     }
     // The folder is touched only when everything else is known to work.
     if (!prepare(&r, &data))
