@@ -410,15 +410,25 @@ static bool is_scalar(const planner *p, int i) {
     return is_elementwise(node) && gn_shape_count(node->shape) == 1 && !is_in_sum(p, node);
 }
 
-// Whether what a group computes needs a buffer is not looked at first: that takes long, for each pair of
-// many.
+// Each pair of groups is tried once until one of them, or what may lie between them, has changed. Whether
+// what a group computes needs a buffer is not looked at first: that takes long.
 static void join_scalars(planner *p) {
-    for (int i = 0; i < p->plan->graph->count; i++)
-        for (int j = 0; j < i && is_scalar(p, i); j++)
-            if (is_scalar(p, j) && p->group[i] != p->group[j] &&
-                count_operands(p, p->group[i], p->group[j]) <= ROOM &&
-                can_join_either_way(p, p->group[i], p->group[j]))
-                join(p, p->group[j], p->group[i]);
+    int count = p->plan->graph->count, changes = 0;
+    int *tried = gn_calloc((size_t)count, sizeof *tried); // by group: the change since which it was
+    for (int i = 0; i < count; i++) {
+        changes++;
+        for (int j = 0; j < i && is_scalar(p, i); j++) {
+            int one = p->group[i], other = p->group[j];
+            if (!is_scalar(p, j) || one == other || tried[other] == changes)
+                continue;
+            tried[other] = changes;
+            if (count_operands(p, one, other) <= ROOM && can_join_either_way(p, one, other)) {
+                join(p, other, one);
+                changes++;
+            }
+        }
+    }
+    free(tried);
 }
 
 static void join_pointwise(planner *p) {
