@@ -246,10 +246,13 @@ static int least(int a, int b) {
 }
 
 // What is verified for products of this shape. The kernel of a way is that of the shape's letters, on
-// whatever sizes: those of a few tiles and one that is cut, and of more than one block and slice of a sum,
-// take a simulator of devices seconds. An engine without ways may take another kernel for other sizes.
+// whatever sizes: those of a few tiles and one that is cut, of more than one block and, where sums may be
+// sliced, slice of a sum, take a simulator of devices seconds. An engine without ways may take another kernel
+// for other sizes.
 static gemm_shape sample(const gemm *products, gemm_shape s) {
-    gemm_shape few = {s.transpose_a, s.transpose_b, least(s.m, 70), least(s.n, 150), least(s.k, 2200)};
+    enum { ROWS = 70, COLUMNS = 90, LONG = 1000, BLOCKS = 200, SLICES = 2200 };
+    gemm_shape few = {s.transpose_a, s.transpose_b, least(s.m, ROWS), least(s.n, COLUMNS),
+                      least(s.k, s.k < LONG ? BLOCKS : SLICES)};
     return products->engine->ways ? few : s;
 }
 
