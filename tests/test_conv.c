@@ -253,8 +253,7 @@ START_TEST(resize_as_pillow) {
     for (int i = 0; i < 2 * 32 * 32; i++) {
         int expected = line[i < 32 * 32 ? i % 32 : i / 32 % 32];
         double value = reference_node(run, resized)[i];
-        ck_assert_msg(value == expected, "pixel %d of image %d is %g, not %d", i % 1024, i / 1024, value,
-                      expected);
+        REQUIRE(value == expected, "pixel %d of image %d is %g, not %d", i % 1024, i / 1024, value, expected);
     }
     reference_free(run);
 }

@@ -609,7 +609,8 @@ START_TEST(synthetic_depends_on_seed_and_number_alone) {
         equal += memcmp(a.images + i * PIXELS, b.images + i * PIXELS, PIXELS) == 0;
         equal_labels += a.labels[i] == b.labels[i];
         // and no image is the one before it again
-        ck_assert(i == 0 || memcmp(a.images + i * PIXELS, a.images + (i - 1) * PIXELS, PIXELS) != 0);
+        REQUIRE(i == 0 || memcmp(a.images + i * PIXELS, a.images + (i - 1) * PIXELS, PIXELS) != 0, "image %d",
+                i);
     }
     printf("synthetic: %d images, %d labels of 10000 equal under two seeds\n", equal, equal_labels);
     ck_assert_int_eq(equal, 0);
@@ -625,7 +626,7 @@ START_TEST(synthetic_statistics) {
     int per_class[10] = {0}, repeated = 0;
     double ink = 0, rim = 0, ink_of[10] = {0};
     for (int i = 0; i < set.count; i++) {
-        ck_assert_uint_lt(set.labels[i], 10);
+        REQUIRE(set.labels[i] < 10, "label %d is %d", i, set.labels[i]);
         per_class[set.labels[i]]++;
         repeated += i >= 10 && set.labels[i] == set.labels[i - 10]; // one order for all tens?
         int darkest = 0;

@@ -99,9 +99,9 @@ static double product_distance(gn_device *device, gemm_shape s, uint32_t *seed) 
     ck_assert_msg(!memcmp(first, second, all * sizeof *first), "%d%d %dx%dx%d: not the same bits twice",
                   s.transpose_a, s.transpose_b, s.m, s.n, s.k);
     for (size_t e = 0; e < all; e++) {
-        ck_assert_msg((e >= before && e < before + nc) || first[e] == initial[e],
-                      "%d%d %dx%dx%d: wrote to %ld of %zu elements", s.transpose_a, s.transpose_b, s.m, s.n,
-                      s.k, (long)e - (long)before, nc);
+        REQUIRE((e >= before && e < before + nc) || first[e] == initial[e],
+                "%d%d %dx%dx%d: wrote to %ld of %zu elements", s.transpose_a, s.transpose_b, s.m, s.n, s.k,
+                (long)e - (long)before, nc);
     }
     double worst = distance(s, a, b, first + before);
 

@@ -112,8 +112,8 @@ static void expect_result(check *c, gn_variable *variable, op_kind op, tolerance
 
 static void compare_integers(const result *r, const double *expected, const int32_t *values, size_t count) {
     for (size_t i = 0; i < count; i++)
-        ck_assert_msg(values[i] == expected[i], "%s: element %zu of %zu is %d, not %.0f", r->name, i, count,
-                      values[i], expected[i]);
+        REQUIRE(values[i] == expected[i], "%s: element %zu of %zu is %d, not %.0f", r->name, i, count,
+                values[i], expected[i]);
 }
 
 static void compare_floats(check *c, const result *r, const double *expected, const float *values,
@@ -127,8 +127,8 @@ static void compare_floats(check *c, const result *r, const double *expected, co
         double size =
             r->tolerance.of == OF_ELEMENT ? fabs(expected[i]) : fmax(1, largest) * r->tolerance.terms;
         double error = fabs(values[i] - expected[i]) / (eps * size * r->tolerance.allowed);
-        ck_assert_msg(error <= 1, "%s: element %zu of %zu is %.9g, not %.9g: off by %.3g of what may be",
-                      r->name, i, count, values[i], expected[i], error);
+        REQUIRE(error <= 1, "%s: element %zu of %zu is %.9g, not %.9g: off by %.3g of what may be", r->name,
+                i, count, values[i], expected[i], error);
         if (error > c->worst[r->op].error) {
             c->worst[r->op].error = error;
             memcpy(c->worst[r->op].name, r->name, NAME_LENGTH);

@@ -109,7 +109,7 @@ START_TEST(uniform_distribution) {
     float *x = allocate(MANY, sizeof *x);
     gn_draw_uniform(SEED, "u", 0, x, MANY);
     for (int i = 0; i < MANY; i++) {
-        ck_assert(x[i] >= 0 && x[i] < 1);
+        REQUIRE(x[i] >= 0 && x[i] < 1, "element %d is %g", i, x[i]);
         counts[(int)(x[i] * BINS)]++;
         sum += x[i];
         squares += (double)x[i] * x[i];
@@ -164,7 +164,7 @@ START_TEST(below_distribution) {
     int32_t *k = allocate(MANY, sizeof *k);
     gn_draw_below(SEED, "below", 0, k, MANY, bound);
     for (int i = 0; i < MANY; i++) {
-        ck_assert(k[i] >= 0 && k[i] < bound);
+        REQUIRE(k[i] >= 0 && k[i] < bound, "element %d is %d", i, k[i]);
         counts[k[i]]++;
     }
     free(k);
@@ -243,7 +243,7 @@ START_TEST(a_permutation_holds_each_number_once) {
     order[count] = -7;
     gn_draw_permutation(SEED, "order", 2, order, (size_t)count);
     for (int i = 0; i < count; i++) {
-        ck_assert(order[i] >= 0 && order[i] < count && !seen[order[i]]);
+        REQUIRE(order[i] >= 0 && order[i] < count && !seen[order[i]], "element %d is %d", i, order[i]);
         seen[order[i]] = 1;
     }
     ck_assert_int_eq(order[count], -7);
@@ -372,7 +372,7 @@ static void stays_inside(const gn_device *device, cl_kernel kernel, bool bounded
         clEnqueueReadBuffer(device->queue, out, CL_TRUE, 0, sizeof values, values, 0, NULL, NULL),
         CL_SUCCESS);
     for (cl_uint i = 0; i < SIZE; i++)
-        ck_assert_msg((values[i] == SENTINEL) == (i >= n), "first %u, n %u: element %u", first, n, i);
+        REQUIRE((values[i] == SENTINEL) == (i >= n), "first %u, n %u: element %u", first, n, i);
     clReleaseMemObject(out);
     clReleaseMemObject(step);
 }

@@ -97,7 +97,7 @@ static void assert_a_run(const outcome *o) {
     }
     for (size_t i = 0; i < o->variables[samples].elements; i++) {
         float pixel = ((float *)o->variables[samples].values)[i];
-        ck_assert_msg(pixel >= -1 && pixel <= 1, "pixel %zu is %g", i, pixel);
+        REQUIRE(pixel >= -1 && pixel <= 1, "pixel %zu is %g", i, pixel);
     }
 }
 
