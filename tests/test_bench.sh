@@ -38,7 +38,7 @@ all_kernels() { # all_kernels CLASS
 }
 
 for class in cpu gpu; do
-    "$ganc" bench --class $class --gemm native --batch 4 --rounds 1 --json >$class.json 2>err
+    "$ganc" bench --class $class --gemm native --batch 16 --rounds 1 --json >$class.json 2>err
     status=$?
     check "bench of class $class exits with $status: $(<err)" test $status -eq 0
     all_kernels $class | sort -u >expected
@@ -76,14 +76,14 @@ check "a share is not above 0 and at most 1" test -z "$(
 )"
 shares=$(count '"share": ' cpu.json)
 check "there are $shares shares of $rows kernels and $models models" test "$shares" -eq $((rows + models))
-"$ganc" bench --model gan --kernel gemm --batch 4 --rounds 1 --json >some.json 2>err
+"$ganc" bench --model gan --kernel gemm --batch 16 --rounds 1 --json >some.json 2>err
 all=$(count '"model": "' some.json) gan=$(count '"model": "gan"' some.json)
 check "--model gan measured others" test "$all" -eq "$gan"
 all=$(count '"shape": ' some.json) gemm=$(count '"name": "gemm' some.json)
 check "--kernel gemm measured $gemm products among $all kernels" test "$gemm" -gt 0 -a "$all" -eq "$gemm"
-"$ganc" bench --model gan --batch 4 --rounds 1 >table 2>err
-check "the table has no row of the generator's last layer" grep -q ' gemm_nn NN 4x784x512, add, tanh' table
-check "the table does not name the step" grep -q '^gan: .* a step of 4 images' table
+"$ganc" bench --model gan --batch 16 --rounds 1 >table 2>err
+check "the table has no row of the generator's last layer" grep -q ' gemm_nn NN 16x784x512, add, tanh' table
+check "the table does not name the step" grep -q '^gan: .* a step of 16 images' table
 
 # ---- Comparing -----------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ echo '{"loss": 1}' >other.json
 echo 'ganc' >text.json
 fails 2 "--model 'gna' is unknown; did you mean gan?" --model gna
 fails 1 "--kernel 'gemn': no kernel's name has that in it; there are batch_rows, " \
-    --model gan --batch 4 --kernel gemn
+    --model gan --batch 16 --kernel gemn
 fails 1 "nowhere.json" --compare nowhere.json
 fails 1 "text.json" --compare text.json
 fails 1 "other.json: is JSON, but not what 'ganc bench --json' writes" --compare other.json

@@ -6,12 +6,12 @@
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 
-here=(--model gan --batch 4 --class cpu --gemm native)
+here=(--model gan --batch 16 --class cpu --gemm native)
 
 # The kernel that `ganc bench` sees for the generator's last layer.
 kernel_of_last_layer() {
     "$ganc" bench "${here[@]}" --kernel gemm --rounds 1 --json 2>err |
-        grep -oE '"name": "[a-z_]*", "shape": "NN 4x784x512' | cut -d'"' -f4 | sort -u
+        grep -oE '"name": "[a-z_]*", "shape": "NN 16x784x512' | cut -d'"' -f4 | sort -u
 }
 
 train() { # train FOLDER
@@ -49,7 +49,7 @@ check "the cache holds other ways than were chosen" cmp -s said <(kept | sed -E 
 # ---- What is kept is used ------------------------------------------------------------------------------
 
 # As if the other kernel had been fastest, in another tile.
-other=$(grep -oE '"shape": "NN 4x784x512".*' tuned.json | grep -oE 'gemm_column_nn [0-9]+x[0-9]+' | sed -n 3p)
+other=$(grep -oE '"shape": "NN 16x784x512".*' tuned.json | grep -oE 'gemm_column_nn [0-9]+x[0-9]+' | sed -n 3p)
 check "there are not three tiles" test -n "$other"
 sed -i -E "s/\"(NN [0-9x]*)\": \"[^\"]*\"/\"\1\": \"$other\"/" "$(record)"
 check "a tuned kernel is not used" test "$(kernel_of_last_layer)" = gemm_column_nn
@@ -71,7 +71,7 @@ sed -i 's/"chosen": {}/"chosen": 7/' "$(record)"
 check "a number is taken for what was chosen" test "$(kernel_of_last_layer)" = gemm_nn
 run tune "${here[@]}" --rounds 1
 check "with a broken cache tune exits with $status" test "$status" -eq 0
-check "the table has no row of the generator's last layer" grep -qE '^NN 4x784x512 .*gemm_nn [0-9]+x[0-9]+ ' out
+check "the table has no row of the generator's last layer" grep -qE '^NN 16x784x512 .*gemm_nn [0-9]+x[0-9]+ ' out
 kept | cut -d'"' -f2 | sort >remembered
 check "a broken cache is not overwritten" cmp -s shapes remembered
 
