@@ -238,7 +238,8 @@ static bool time_chain(tuner *t, double *seconds) {
     return done;
 }
 
-// A device that takes this long for a small product, as a simulator does, takes minutes for large ones.
+// A device that takes this long for a small product, as a simulator does, is not measured: a large one takes
+// tens of seconds there.
 static bool is_slow(gemm *products, bool *slow) {
     const double limit = 0.01;
     tuner t = {.products = products, .shape = {false, false, 64, 64, 64}};
