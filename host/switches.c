@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const char *const switches[] = {
-    "fuse",   "epilogue", "columns",  "passes",     "recompute",  "split",    "linear",
-    "concat", "reuse",    "in-place", "concurrent", "huge-pages", "prefetch", "tune",
+    "fuse",  "epilogue", "columns",    "passes",     "recompute", "split",  "linear", "concat",
+    "reuse", "in-place", "concurrent", "huge-pages", "prefetch",  "stream", "tune",
 };
 enum { SWITCHES = sizeof switches / sizeof *switches };
 

@@ -39,6 +39,16 @@
 #define op_broadcast(x)       (x)
 #define op_slice(x)           (x)
 #define op_pad(x)             (x)
+
+// Stores n elements at p, a multiple of n of them behind the beginning of a tensor. STREAM does it past the caches,
+// for tensors that those would not hold until they are read (host/cl/device.c). What comes after the kernel sees
+// them nevertheless: with them behind it, a thread takes a lock before it says that it is done.
+#define KEEP(n, v, p) vstore##n(v, 0, p)
+#ifdef POCL_DEVICE_ADDRESS_BITS
+#define STREAM(n, v, p) __builtin_nontemporal_store(v, (global float##n *)(p))
+#else
+#define STREAM KEEP
+#endif
 #endif
 
 #ifndef NAME // alone: y = tanh(x)

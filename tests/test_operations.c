@@ -242,6 +242,24 @@ START_TEST(values) {
 }
 END_TEST
 
+// What writes in order, as if its tensors were too large for the caches.
+START_TEST(streams) {
+    gn_device *device = open_device("cpu");
+    device->cached = 0;
+    check *c = check_new();
+    for (int i = 0; i < op_case_count; i++) {
+        gn_node *node = op_cases[i].build(c->graph, 16);
+        op_form form = op_table[node->op].form;
+        if (form == FORM_POINTWISE || form == FORM_PATCHES)
+            expect_result(c, op_case_output(node), node->op, operation_tolerance(node), op_cases[i].name, 16,
+                          "");
+    }
+    run_and_compare(c, device, plan_options_default(), 1);
+    check_free(c);
+    gn_device_free(device);
+}
+END_TEST
+
 START_TEST(derivatives) {
     gn_device *device = open_device(classes[_i]);
     check *c = check_new();
@@ -549,6 +567,7 @@ static void add_case(Suite *suite, const char *name, const TTest *test, int runs
 Suite *test_suite(void) {
     Suite *suite = suite_create("operations");
     add_case(suite, "values", values, 2);
+    add_case(suite, "streams", streams, 1);
     add_case(suite, "derivatives", derivatives, 2);
     add_case(suite, "switches", switches, 5);
     add_case(suite, "state", updates_of_state, NOTHING_ON + 3);

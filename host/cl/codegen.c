@@ -247,36 +247,46 @@ static void print_types(FILE *out, int vector) {
             suffix);
 }
 
-static void print_store(FILE *out, int vector, int value, const char *to) {
-    if (vector > 1)
-        fprintf(out, "    vstore%d(v%d, 0, %s + i);\n", vector, value, to);
+// Does the step write tensors too large for the caches, and in order? See device.c.
+static bool is_streamed(const gn_device *device, const plan_step *step, const step_buffers *buffers) {
+    bool streamed = codegen_vector(device, step) > 1;
+    for (int i = 0; i < buffers->writes; i++)
+        streamed = streamed && buffers->written[i]->type == GN_F32 &&
+                   node_bytes(buffers->written[i]) > device->cached;
+    return streamed;
+}
+
+// How the step's text loads and stores its vectors.
+static void print_memory(FILE *out, int vector, bool streamed) {
+    if (vector == 1)
+        fputs("#define LOAD(p) *(p)\n#define STORE(v, p) *(p) = (v)\n", out);
     else
-        fprintf(out, "    %s[i] = v%d;\n", to, value);
+        fprintf(out, "#define LOAD(p) vload%d(0, p)\n#define STORE(v, p) %s(%d, v, p)\n", vector,
+                streamed ? "STREAM" : "KEEP", vector);
 }
 
 // Stores the elements that others need, behind all loads: they may lie where something was that the step
 // reads (takes_over() in plan.c). The sums of a step are stored elsewhere.
-static void print_stores(FILE *out, const plan_step *step, const step_buffers *buffers, int vector) {
-    for (int i = 0; i < buffers->writes; i++) {
-        char to[16];
-        snprintf(to, sizeof to, "out%d", i);
+static void print_stores(FILE *out, const plan_step *step, const step_buffers *buffers) {
+    for (int i = 0; i < buffers->writes; i++)
         if (buffers->written[i]->op != OP_SUM)
-            print_store(out, vector, find(step->nodes, step->count, buffers->written[i]), to);
-    }
+            fprintf(out, "    STORE(v%d, out%d + i);\n", find(step->nodes, step->count, buffers->written[i]),
+                    i);
 }
 
 // The rest of the function: the nodes from `first` on, which it computes and stores.
 static void print_body(FILE *out, const plan_step *step, const step_buffers *buffers, int first, int vector) {
     for (int i = first; i < step->count; i++)
         print_computation(out, step, buffers, i, vector);
-    print_stores(out, step, buffers, vector);
+    print_stores(out, step, buffers);
     fputs("}\n", out);
 }
 
-static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, int vector,
-                            const char *template) {
+static void print_pointwise(FILE *out, const gn_device *device, const plan *plan, const plan_step *step,
+                            int vector, const char *template) {
     step_buffers buffers = codegen_buffers(plan, step);
     print_types(out, vector);
+    print_memory(out, vector, is_streamed(device, step, &buffers));
     fputs("static void FUNCTION(const uint i, ", out);
     print_parameters(out, &buffers, buffers.writes);
     fputs(") {\n", out);
@@ -285,7 +295,9 @@ static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, 
     print_parameters(out, &buffers, buffers.writes);
     fputs("\n#define ELEMENT(i) FUNCTION(i", out);
     print_arguments(out, buffers.reads, buffers.writes);
-    fprintf(out, ")\n%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n",
+    fprintf(out,
+            ")\n%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n"
+            "#undef LOAD\n#undef STORE\n",
             template);
 }
 
@@ -300,7 +312,9 @@ static void print_epilogue(FILE *out, const plan *plan, const plan_step *step, i
     step_buffers buffers = codegen_buffers(plan, step);
     const char *suffix = vector_suffix(vector);
     print_operations(out, pointwise);
-    fprintf(out, "#define T float%s\n#define CONVERT convert_float%s\n#define PARAMETERS , ", suffix, suffix);
+    fprintf(out, "#define T float%s\n#define CONVERT convert_float%s\n", suffix, suffix);
+    print_memory(out, vector, false);
+    fputs("#define PARAMETERS , ", out);
     print_parameters(out, &buffers, buffers.writes);
     fputs("\n#define ARGUMENTS ", out);
     print_arguments(out, buffers.reads, buffers.writes);
@@ -308,16 +322,9 @@ static void print_epilogue(FILE *out, const plan *plan, const plan_step *step, i
           "static void finish(const uint i, const uint column, const T v0, global float *c PARAMETERS) {\n",
           out);
     if (plan_is_stored(plan, step->nodes[0]))
-        print_store(out, vector, 0, "c");
+        fputs("    STORE(v0, c + i);\n", out);
     print_body(out, step, &buffers, 1, vector);
-}
-
-static void print_memory(FILE *out, int vector) {
-    if (vector > 1)
-        fprintf(out, "#define LOAD(p) vload%d(0, p)\n#define STORE(v, p) vstore%d(v, 0, p)\n", vector,
-                vector);
-    else
-        fputs("#define LOAD(p) *(p)\n#define STORE(v, p) *(p) = (v)\n", out);
+    fputs("#undef LOAD\n#undef STORE\n", out);
 }
 
 static void print_sums(FILE *out, const plan *plan, const plan_step *step, int vector, int side,
@@ -327,13 +334,13 @@ static void print_sums(FILE *out, const plan *plan, const plan_step *step, int v
     int sums = plan_step_sums(step), elements = step->count - sums;
     print_types(out, vector);
     fprintf(out, "#define FOLD fold%d\n", vector);
-    print_memory(out, vector);
+    print_memory(out, vector, false);
     fputs("static void FUNCTION(const uint i, T *term, ", out);
     print_parameters(out, &buffers, buffers.writes);
     fputs(") {\n", out);
     for (int i = 0; i < elements; i++)
         print_computation(out, step, &buffers, i, vector);
-    print_stores(out, step, &buffers, vector);
+    print_stores(out, step, &buffers);
     for (int q = 0; q < sums; q++) {
         fprintf(out, "    term[%d] = ", q);
         print_operand(out, step, &buffers, step->nodes[elements + q], 0, vector);
@@ -450,7 +457,7 @@ static void print_columns(FILE *out, const plan *plan, const plan_step *step, in
     sum_loops loops = plan_step_loops(step);
     find_loops(&s);
     print_types(out, vector);
-    print_memory(out, vector);
+    print_memory(out, vector, false);
     fprintf(out, "#define RUN %d\n#define INNER %d\n", loops.run, loops.inner);
     fputs("static void FUNCTION(const place at, ", out);
     print_parameters(out, &s.buffers, s.buffers.writes);
@@ -474,16 +481,18 @@ static void print_columns(FILE *out, const plan *plan, const plan_step *step, in
 
 // ---- Patches -----------------------------------------------------------------------------------------
 
-static void print_patches(FILE *out, const plan_step *step, int vector, const char *template) {
+static void print_patches(FILE *out, const gn_device *device, const plan *plan, const plan_step *step,
+                          int vector, const char *template) {
     static const char *const names[] = {"HEIGHT", "WIDTH",   "CHANNELS",   "K",
                                         "STRIDE", "PADDING", "OUT_HEIGHT", "OUT_WIDTH"};
     const gn_node *node = step->nodes[0];
     patch_loops p = patch_node_loops(node);
     const int sizes[] = {p.height, p.width,   p.channels,   p.kernel,
                          p.stride, p.padding, p.out_height, p.out_width};
+    step_buffers buffers = codegen_buffers(plan, step);
     const char *map = node->op == OP_IM2COL ? "IM2COL" : "COL2IM";
     print_types(out, vector);
-    print_memory(out, vector);
+    print_memory(out, vector, is_streamed(device, step, &buffers));
     fprintf(out, "#define %s\n", map);
     for (int i = 0; i < 8; i++)
         fprintf(out, "#define %s %d\n", names[i], sizes[i]);
@@ -512,11 +521,11 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
     else if (step->form == FORM_SUM)
         print_sums(out, plan, step, vector, codegen_side(device, step), skip_head(templates->reduce));
     else if (step->form == FORM_PATCHES)
-        print_patches(out, step, vector, skip_head(templates->conv));
+        print_patches(out, device, plan, step, vector, skip_head(templates->conv));
     else if (step->form == FORM_MATMUL)
         print_epilogue(out, plan, step, vector, skip_head(templates->pointwise));
     else
-        print_pointwise(out, plan, step, vector, skip_head(templates->pointwise));
+        print_pointwise(out, device, plan, step, vector, skip_head(templates->pointwise));
     fclose(out);
     return text;
 }

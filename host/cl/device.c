@@ -43,17 +43,29 @@ static bool query(const gn_device *device, cl_device_info what, void *out, size_
            gn_fail("%s: clGetDeviceInfo: %s", device->info.name, cl_error_name(status));
 }
 
+// Of a tensor larger than half of the last cache little is left there when it is read. Storing it past the
+// caches saves fetching what it overwrites: 0.92 .. 0.95 of the time of dcgan's step of 128 images or more on
+// a Zen 3 with 32 MiB, whose patches took 0.4 .. 0.65. Some machines show a driver their second cache alone;
+// where tensors of 1 MiB that the third would hold went past it, a step took 1.07 of the time.
+static size_t cached_bytes(device_class class, cl_ulong cache) {
+    enum { LEAST = 8 << 20 };
+    bool known = class == CLASS_CPU && cache > 0 && !gn_is_off("stream");
+    return !known ? SIZE_MAX : cache / 2 > LEAST ? (size_t)(cache / 2) : LEAST;
+}
+
 static bool query_limits(gn_device *device) {
-    cl_ulong allocation, local;
+    cl_ulong allocation, local, cache;
     cl_uint align_bits;
     if (!query(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, &allocation, sizeof allocation) ||
         !query(device, CL_DEVICE_LOCAL_MEM_SIZE, &local, sizeof local) ||
+        !query(device, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, &cache, sizeof cache) ||
         !query(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, &align_bits, sizeof align_bits) ||
         !query(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, &device->max_group, sizeof device->max_group)) {
         return false;
     }
     device->max_allocation = (size_t)allocation;
     device->local_memory = (size_t)local;
+    device->cached = cached_bytes(device->class, cache);
     device->alignment = align_bits / 8 > MIN_ALIGNMENT ? align_bits / 8 : MIN_ALIGNMENT;
     return true;
 }

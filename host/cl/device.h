@@ -21,7 +21,8 @@ struct gn_device {
     size_t alignment;      // bytes, of a sub-buffer's origin
     size_t max_group;      // work-items in a work-group
     size_t local_memory;   // bytes
-    size_t arenas;         // bytes that its programs' steps use, beside the variables
+    size_t cached; // bytes of a tensor up to which it is stored through the caches, and above past them
+    size_t arenas; // bytes that its programs' steps use, beside the variables
     struct gemm *gemm;
     struct profile *profile; // not NULL while launches are timed: see profile.h
 };
