@@ -37,7 +37,7 @@ gemm_ways gemm_ways_of(const gemm *products, gemm_shape shape) {
 // Which of the ways has this name, or this tile behind its kernel's name? -1 for none.
 static int find_way(const gemm_ways *ways, const char *name) {
     for (int i = 0; i < ways->count && name; i++) {
-        const char *tile = strchr(ways->names[i], ' ');
+        const char *tile = strrchr(ways->names[i], ' ');
         if (!strcmp(ways->names[i], name) || (tile && !strcmp(tile + 1, name))) {
             return i;
         }
