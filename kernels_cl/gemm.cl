@@ -37,7 +37,8 @@
 //     and goes on to the next NR columns: what it reads of A stays in the cache meanwhile, and is fetched from
 //     memory once for all of its columns (Goto and van de Geijn 2008, Anatomy of high-performance matrix
 //     multiplication). B stored (n, k) is transposed on the way, by squares of VW x VW in registers. With
-//     few rows of A the copying would mostly wait for memory, so the tiles prefetch what it needs next.
+//     few rows of A the copying would mostly wait for memory, so the tiles prefetch what it needs next, and then
+//     what they need themselves.
 //     gemm_sliced_* do the same.
 //   gemm_across_nt, for few rows: the transpose of C, with the operands' parts exchanged. The vectors lie along
 //     A's rows, of which the panel is a copy, and B gives the scalars, where it lies: what is copied and
@@ -363,14 +364,18 @@ NOT_INLINED static void tile_of_b(int i, int j, int m, int n, int k, int from, i
 }
 
 // DEPTH steps, or less, of the tiles in rows top .. bottom. One call for all of them: one for each took 3% longer.
-// What the next panel is copied from, next_rows rows of next_row floats that lie next_step apart, is prefetched
-// meanwhile: by each tile one cache line of PREFETCHES rows, until all is on its way.
+// Each tile prefetches a cache line of PREFETCHES rows that lie a step apart: of what the next panel is copied from,
+// next_rows rows of next_row floats, and when all of that is on its way, of A behind the tile. Two thirds of what the
+// next tiles read come early so; where A is in an outer cache, the product takes 0.7 (few columns) .. 0.95 of the time
+// on a Zen 3. Which line is whose turn is counted: divisions take a tile of 16 steps a tenth of its time.
 NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n, int from, int depth, int add,
                                        int last, global const float *a, int row_step, int l_step,
                                        local const float *panel, global const float *next, int next_rows,
                                        int next_row, int next_step, global float *c PARAMETERS) {
-    int parts = (next_rows + PREFETCHES - 1) / PREFETCHES, lines = (next_row + LINE - 1) / LINE;
-    for (int i = top, t = 0; i < bottom; i += MR, t++) {
+    int parts = (next_rows + PREFETCHES - 1) / PREFETCHES, lines = (next_row + LINE - 1) / LINE, part = 0, line = 0;
+    int a_step = row_step == 1 ? l_step : row_step, jump = row_step == 1 ? PREFETCHES * l_step : LINE;
+    int begin = row_step == 1 ? MR + LINE / 2 : MR * row_step, end = begin + depth * l_step, ahead = begin;
+    for (int i = top; i < bottom; i += MR) {
         // The rows of a transposed A are neighbours: their offsets, being constants, need no registers. Where m
         // cuts the tile these go on into what follows in A, and the last steps, where nothing does, by others.
         int rows[MR], last_rows[MR], whole = depth;
@@ -382,9 +387,17 @@ NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n,
         if (row_step == 1 && i + MR > m)
             whole = max(depth - (MR + m - 2) / m, 0);
         clear_tile(acc);
-        int first = t % parts * PREFETCHES * next_step + t / parts * LINE, all = t >= parts * lines;
-        add_steps_of_panel(acc, a + i * row_step + from * l_step, rows, last_rows, l_step, panel, whole, depth,
-                           next + (all ? 0 : first), all ? 0 : next_step);
+        global const float *corner = a + i * row_step + from * l_step, *fetched = corner + ahead;
+        int step = a_step;
+        if (line < lines) {
+            fetched = next + part * PREFETCHES * next_step + line * LINE;
+            step = next_step;
+            part = part + 1 < parts ? part + 1 : 0;
+            line += part == 0;
+        } else {
+            ahead = ahead + jump < end ? ahead + jump : begin;
+        }
+        add_steps_of_panel(acc, corner, rows, last_rows, l_step, panel, whole, depth, fetched, step);
         store_tile(acc, i, j, m, n, add, last, c ARGUMENTS);
     }
 }
