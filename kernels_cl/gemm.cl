@@ -63,6 +63,7 @@
 #define FINISH(i, j, value) STORE(value, 0, c + (i) * n + (j))
 #define PARAMETERS // of the epilogue, behind a kernel's own, and
 #define ARGUMENTS  // the same in a call; each begins with a comma
+#define FETCH(i, j) // prefetches what FINISH(i, j, ...) reads of other matrices than C
 #endif
 
 // The tiles are arrays, and become registers only where their loops are unrolled in full. Not with ROLL, for the
@@ -363,6 +364,18 @@ NOT_INLINED static void tile_of_b(int i, int j, int m, int n, int k, int from, i
     store_tile(acc, i, j, m, n, from > 0, from + depth == k, c ARGUMENTS);
 }
 
+// What finishing the tile at (i, j) will read: few lines of each of its rows, which hardware does not foresee. A step
+// of dcgan takes 0.96 of the time on a Zen 3.
+static void fetch_for_tile(int i, int j, int n, global float *c PARAMETERS) {
+    UNROLL
+    for (int r = 0; r < MR; r++) {
+        UNROLL
+        for (int q = 0; q < NR; q += LINE) {
+            FETCH(i + r, j + q)
+        }
+    }
+}
+
 // DEPTH steps, or less, of the tiles in rows top .. bottom. One call for all of them: one for each took 3% longer.
 // Each tile prefetches a cache line of PREFETCHES rows that lie a step apart: of what the next panel is copied from,
 // next_rows rows of next_row floats, and when all of that is on its way, of A behind the tile. Two thirds of what the
@@ -397,6 +410,8 @@ NOT_INLINED static void tiles_of_panel(int top, int bottom, int j, int m, int n,
         } else {
             ahead = ahead + jump < end ? ahead + jump : begin;
         }
+        if (last)
+            fetch_for_tile(i + MR, j, n, c ARGUMENTS);
         add_steps_of_panel(acc, corner, rows, last_rows, l_step, panel, whole, depth, fetched, step);
         store_tile(acc, i, j, m, n, add, last, c ARGUMENTS);
     }

@@ -306,7 +306,8 @@ static void print_operations(FILE *out, const char *pointwise) {
     fprintf(out, "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n", pointwise);
 }
 
-// The epilogue of a product, whose kernel calls finish() with a value of the product, v0, at element i.
+// The epilogue of a product, whose kernel calls finish() with a value of the product, v0, at element i, and
+// FETCH before, for what finish() reads at this element.
 static void print_epilogue(FILE *out, const plan *plan, const plan_step *step, int vector,
                            const char *pointwise) {
     step_buffers buffers = codegen_buffers(plan, step);
@@ -324,7 +325,11 @@ static void print_epilogue(FILE *out, const plan *plan, const plan_step *step, i
     if (plan_is_stored(plan, step->nodes[0]))
         fputs("    STORE(v0, c + i);\n", out);
     print_body(out, step, &buffers, 1, vector);
-    fputs("#undef LOAD\n#undef STORE\n", out);
+    fputs("#undef LOAD\n#undef STORE\n#define FETCH(i, j)", out);
+    for (int i = 0; i < buffers.reads; i++)
+        if (gn_shape_count(buffers.read[i]->shape) == gn_shape_count(step->nodes[0]->shape))
+            fprintf(out, " PREFETCH(in%d + (i) * n + (j));", i);
+    fputs("\n", out);
 }
 
 static void print_sums(FILE *out, const plan *plan, const plan_step *step, int vector, int side,
