@@ -247,12 +247,13 @@ static void print_types(FILE *out, int vector) {
             suffix);
 }
 
-// Does the step write tensors too large for the caches, and in order? See device.c.
-static bool is_streamed(const gn_device *device, const plan_step *step, const step_buffers *buffers) {
-    bool streamed = codegen_vector(device, step) > 1;
-    for (int i = 0; i < buffers->writes; i++)
-        streamed = streamed && buffers->written[i]->type == GN_F32 &&
-                   node_bytes(buffers->written[i]) > device->cached;
+// Does the step write in order, and nothing that the caches hold? See device.c.
+static bool is_streamed(const gn_device *device, const plan *plan, const plan_step *step) {
+    step_buffers buffers = codegen_buffers(plan, step);
+    bool streamed = step->form == FORM_POINTWISE || step->form == FORM_PATCHES;
+    for (int i = 0; i < buffers.writes; i++)
+        streamed =
+            streamed && buffers.written[i]->type == GN_F32 && node_bytes(buffers.written[i]) > device->cached;
     return streamed;
 }
 
@@ -282,11 +283,11 @@ static void print_body(FILE *out, const plan_step *step, const step_buffers *buf
     fputs("}\n", out);
 }
 
-static void print_pointwise(FILE *out, const gn_device *device, const plan *plan, const plan_step *step,
-                            int vector, const char *template) {
+static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, int vector, bool streamed,
+                            const char *template) {
     step_buffers buffers = codegen_buffers(plan, step);
     print_types(out, vector);
-    print_memory(out, vector, is_streamed(device, step, &buffers));
+    print_memory(out, vector, streamed);
     fputs("static void FUNCTION(const uint i, ", out);
     print_parameters(out, &buffers, buffers.writes);
     fputs(") {\n", out);
@@ -486,18 +487,16 @@ static void print_columns(FILE *out, const plan *plan, const plan_step *step, in
 
 // ---- Patches -----------------------------------------------------------------------------------------
 
-static void print_patches(FILE *out, const gn_device *device, const plan *plan, const plan_step *step,
-                          int vector, const char *template) {
+static void print_patches(FILE *out, const plan_step *step, int vector, bool streamed, const char *template) {
     static const char *const names[] = {"HEIGHT", "WIDTH",   "CHANNELS",   "K",
                                         "STRIDE", "PADDING", "OUT_HEIGHT", "OUT_WIDTH"};
     const gn_node *node = step->nodes[0];
     patch_loops p = patch_node_loops(node);
     const int sizes[] = {p.height, p.width,   p.channels,   p.kernel,
                          p.stride, p.padding, p.out_height, p.out_width};
-    step_buffers buffers = codegen_buffers(plan, step);
     const char *map = node->op == OP_IM2COL ? "IM2COL" : "COL2IM";
     print_types(out, vector);
-    print_memory(out, vector, is_streamed(device, step, &buffers));
+    print_memory(out, vector, streamed);
     fprintf(out, "#define %s\n", map);
     for (int i = 0; i < 8; i++)
         fprintf(out, "#define %s %d\n", names[i], sizes[i]);
@@ -521,16 +520,17 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
     FILE *out = open_memstream(&text, &length);
     GN_ASSERT(out, "out of memory on the host");
     int vector = codegen_vector(device, step);
+    bool streamed = is_streamed(device, plan, step);
     if (step->form == FORM_COLUMNS)
         print_columns(out, plan, step, vector, skip_head(templates->columns));
     else if (step->form == FORM_SUM)
         print_sums(out, plan, step, vector, codegen_side(device, step), skip_head(templates->reduce));
     else if (step->form == FORM_PATCHES)
-        print_patches(out, device, plan, step, vector, skip_head(templates->conv));
+        print_patches(out, step, vector, streamed, skip_head(templates->conv));
     else if (step->form == FORM_MATMUL)
         print_epilogue(out, plan, step, vector, skip_head(templates->pointwise));
     else
-        print_pointwise(out, device, plan, step, vector, skip_head(templates->pointwise));
+        print_pointwise(out, plan, step, vector, streamed, skip_head(templates->pointwise));
     fclose(out);
     return text;
 }

@@ -44,8 +44,8 @@ static bool query(const gn_device *device, cl_device_info what, void *out, size_
 }
 
 // Of a tensor larger than half of the last cache little is left there when it is read. Storing it past the
-// caches saves fetching what it overwrites: 0.92 .. 0.95 of the time of dcgan's step of 128 images or more on
-// a Zen 3 with 32 MiB, whose patches took 0.4 .. 0.65. Some machines show a driver their second cache alone;
+// caches saves fetching what it overwrites: dcgan's patches of 128 images or more took 0.4 .. 0.65 of the
+// time on a Zen 3 with 32 MiB, the step 0.93 .. 1.0. Some machines show a driver their second cache alone;
 // where tensors of 1 MiB that the third would hold went past it, a step took 1.07 of the time.
 static size_t cached_bytes(device_class class, cl_ulong cache) {
     enum { LEAST = 8 << 20 };

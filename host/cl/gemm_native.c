@@ -60,7 +60,7 @@ enum { GROUPS_PER_UNIT = 4, LEAST_SLICE = 128, LEAST_SLICED = 1024, SLICE_STEP =
 enum { CPU_SLICED = 1 << 15, CPU_LEAST_SLICE = 512, CPU_LEAST_SLICED = 2048, CPU_SLICES = 64 };
 
 // Of the kernels that make columns of tiles: rows of A that stay in the cache, DEPTH columns of them, while
-// panels of B are used; work-items for each thread, enough that all end together, and where A is large.
+// panels of B are used; work-items for each thread, enough that all end together, and by blocks.
 enum { COLUMN_ROWS = 256, ITEMS_PER_UNIT = 4, BLOCK_ITEMS_PER_UNIT = 2 };
 
 // Of the kernel across: the most columns of a work-item, the fewest that are worth a copy of A, and how many
