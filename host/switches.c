@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const switches[] = {
-    "fuse",  "epilogue", "columns",    "passes",     "recompute", "split",  "linear", "concat",
+    "fuse",  "epilogue", "columns",    "passes",     "recompute", "split",  "linear", "common", "concat",
     "reuse", "in-place", "concurrent", "huge-pages", "prefetch",  "stream", "tune",
 };
 enum { SWITCHES = sizeof switches / sizeof *switches };

@@ -511,7 +511,7 @@ static size_t check_places(const plan *plan, plan_options options) {
 }
 
 // Bit by bit: fuse, reuse, in place, split, epilogue (with updates), columns, linear, apart, passes, concat,
-// recompute.
+// recompute, common.
 static plan_options options_of(int bits) {
     return (plan_options){.fuse = bits & 1,
                           .reuse = bits & 2,
@@ -524,6 +524,7 @@ static plan_options options_of(int bits) {
                           .passes = bits & 256,
                           .concat = bits & 512,
                           .recompute = bits & 1024,
+                          .common = bits & 2048,
                           .product_columns = COLUMNS,
                           .product_depth = DEPTH,
                           .product_updates = true,
@@ -605,7 +606,8 @@ static void check_plans(gn_graph *graph, const char *what, int seed, int runs) {
     check_options(graph, what, seed, runs, 823, 64, 887);
     check_options(graph, what, seed, runs, 439, 64, 503);
     check_options(graph, what, seed, runs, 1025, 2, 1031);
-    check_options(graph, what, seed, runs, 1847, 64, 1911);
+    check_options(graph, what, seed, runs, 2049, 2, 2055);
+    check_options(graph, what, seed, runs, 3895, 64, 3959);
 }
 
 static int count_nodes(const plan *plan, op_kind op) {
@@ -784,17 +786,18 @@ START_TEST(switches_by_environment) {
     static const struct {
         const char *off;
         int bits;
-    } cases[] = {{"reuse,in-place", 1913},
-                 {"fuse", 1918},
-                 {"split", 1911},
-                 {"split,linear,fuse,reuse,in-place,epilogue,columns,passes,concat,recompute", 0},
-                 {"epilogue", 1903},
-                 {"columns", 1887},
-                 {"linear", 1855},
-                 {"passes", 1663},
-                 {"concat", 1407},
-                 {"recompute", 895},
-                 {"", 1919}};
+    } cases[] = {{"reuse,in-place", 3961},
+                 {"fuse", 3966},
+                 {"split", 3959},
+                 {"split,linear,common,fuse,reuse,in-place,epilogue,columns,passes,concat,recompute", 0},
+                 {"epilogue", 3951},
+                 {"columns", 3935},
+                 {"linear", 3903},
+                 {"passes", 3711},
+                 {"concat", 3455},
+                 {"recompute", 2943},
+                 {"common", 1919},
+                 {"", 3967}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setenv("GANC_OFF", cases[i].off, 1);
         plan_options is = plan_options_default(), should = options_of(cases[i].bits);
@@ -802,7 +805,7 @@ START_TEST(switches_by_environment) {
         ck_assert(is.in_place == should.in_place && is.split == should.split);
         ck_assert(is.epilogue == should.epilogue && is.columns == should.columns);
         ck_assert(is.linear == should.linear && is.passes == should.passes && is.concat == should.concat);
-        ck_assert(is.recompute == should.recompute && is.concurrent);
+        ck_assert(is.recompute == should.recompute && is.common == should.common && is.concurrent);
     }
     setenv("GANC_OFF", "concurrent", 1);
     ck_assert(!plan_options_default().concurrent);
@@ -1314,11 +1317,15 @@ static void session_end(session *s, session_graphs *graphs) {
 
 // ---- Products made of products -------------------------------------------------------------------------
 
-static int products(bool linear) {
-    plan *plan = plan_new(graph, options_of(linear ? ALL | 64 : ALL));
+static int products_of(int bits) {
+    plan *plan = plan_new(graph, options_of(bits));
     int count = count_nodes(plan, OP_MATMUL);
     plan_free(plan);
     return count;
+}
+
+static int products(bool linear) {
+    return products_of(linear ? ALL | 64 : ALL);
 }
 
 static gn_node *between(gn_node *x, gn_node *y, gn_node *share) {
@@ -1492,6 +1499,70 @@ START_TEST(penalty_needs_no_first_layer) {
         plan *with = plan_new(graphs.steps[turn], options_of(127)),
              *without = plan_new(graphs.steps[turn], options_of(63));
         ck_assert_int_eq(count_nodes(with, OP_MATMUL), count_nodes(without, OP_MATMUL) - 1);
+        plan_free(with);
+        plan_free(without);
+    }
+    session_end(&s, &graphs);
+}
+END_TEST
+
+// ---- Equal nodes ---------------------------------------------------------------------------------------
+
+enum { WITH_COMMON = ALL | 2048 };
+
+// A layer on the same rows with the same weights, again; not with other weights, nor another slope, nor the
+// weights after their update, nor transposed.
+START_TEST(equal_nodes_are_one) {
+    gn_variable *w = variable("w", gn_shape_of(2, 6, 6));
+    gn_node *x = matrix("x", 6, 6), *r = matrix("r", 1, 6);
+    for (int i = 0; i < 3; i++)
+        keep(gn_matmul(gn_leaky_relu(gn_add(gn_matmul(x, gn_read(graph, w)), r), 0.2), gn_read(graph, w)));
+    ck_assert_int_eq(products_of(ALL), 6);
+    ck_assert_int_eq(products_of(WITH_COMMON), 2);
+    check_plans(graph, "equal layers", 0, 2);
+
+    keep(gn_matmul(gn_leaky_relu(gn_add(gn_matmul(x, gn_read(graph, w)), r), 0.1), gn_read(graph, w)));
+    ck_assert_int_eq(products_of(WITH_COMMON), 3);
+    keep(gn_matmul(x, matrix("v", 6, 6)));
+    keep(graph_matmul(x, true, gn_read(graph, w), false));
+    ck_assert_int_eq(products_of(WITH_COMMON), 5);
+    gn_assign(graph, w, gn_scale(gn_read(graph, w), 0.5));
+    keep(gn_matmul(x, gn_read(graph, w)));
+    ck_assert_int_eq(products_of(WITH_COMMON), 6);
+    check_plans(graph, "equal layers", 1, 2);
+}
+END_TEST
+
+static int draws_of(int bits) {
+    plan *plan = plan_new(graph, options_of(bits));
+    int count = count_nodes(plan, OP_RANDOM_NORMAL);
+    plan_free(plan);
+    return count;
+}
+
+// Draws are equal where the stream, the step and the first index are.
+START_TEST(equal_draws_are_one) {
+    gn_shape shape = gn_shape_of(2, 4, 4);
+    gn_node *step = gn_read(graph, gn_state_add(gn_graph_state(graph), "step", GN_I32, (gn_shape){0}, NULL));
+    gn_node *later = gn_add(step, gn_constant_int(graph, 1));
+    keep(gn_random_normal("noise", step, shape, 0));
+    keep(gn_tanh(gn_random_normal("noise", step, shape, 0)));
+    keep(gn_random_normal("masks", step, shape, 0));
+    keep(gn_random_normal("noise", later, shape, 0));
+    keep(gn_random_normal("noise", step, shape, 16));
+    ck_assert_int_eq(draws_of(ALL), 5);
+    ck_assert_int_eq(draws_of(WITH_COMMON), 4);
+}
+END_TEST
+
+// WGAN-GP runs its generator of four layers again in the step that updates it, and nothing else twice.
+START_TEST(generator_runs_once) {
+    session s;
+    session_graphs graphs = build_session(&s, &wgan_gp, 4, 5);
+    for (int turn = 0; turn < 2; turn++) {
+        plan *with = plan_new(graphs.steps[turn], options_of(WITH_COMMON)),
+             *without = plan_new(graphs.steps[turn], options_of(ALL));
+        ck_assert_int_eq(count_nodes(with, OP_MATMUL), count_nodes(without, OP_MATMUL) - 4 * turn);
         plan_free(with);
         plan_free(without);
     }
@@ -1980,6 +2051,13 @@ Suite *test_suite(void) {
     tcase_add_test(linear, sums_of_products_are_products);
     tcase_add_test(linear, penalty_needs_no_first_layer);
     suite_add_tcase(suite, linear);
+
+    TCase *common = tcase_create("common");
+    tcase_add_checked_fixture(common, setup, teardown);
+    tcase_add_test(common, equal_nodes_are_one);
+    tcase_add_test(common, equal_draws_are_one);
+    tcase_add_test(common, generator_runs_once);
+    suite_add_tcase(suite, common);
 
     TCase *waits = tcase_create("waits");
     tcase_add_checked_fixture(waits, setup, teardown);

@@ -1,4 +1,4 @@
-// The planner, in seven passes over a copy of the graph:
+// The planner, in seven passes over a copy of the graph, in which equal nodes are one, see common.c:
 //
 //  1. copy_needed  takes what the assignments need, and gives each reader its own copy of what is cheaper to
 //                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages,
@@ -32,6 +32,7 @@ static bool is_writer(const gn_node *node) {
 
 plan_options plan_options_default(void) {
     return (plan_options){
+        .common = !gn_is_off("common"),
         .split = !gn_is_off("split"),
         .linear = !gn_is_off("linear"),
         .fuse = !gn_is_off("fuse"),
@@ -708,7 +709,9 @@ size_t plan_arena_bytes(const plan *plan) {
 
 plan *plan_new(const gn_graph *graph, plan_options options) {
     planner p = {.plan = gn_calloc(1, sizeof(plan)), .options = options};
-    copy_needed(&p, graph);
+    gn_graph *merged = options.common ? planner_merge_equal(graph) : NULL;
+    copy_needed(&p, merged ? merged : graph);
+    gn_graph_free(merged);
     drop_unneeded(p.plan->graph);
     order_state(&p);
     planner_fuse(&p);

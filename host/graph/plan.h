@@ -8,6 +8,7 @@
 
 // Each optimisation can be switched off; the results stay the same, to rounding.
 typedef struct {
+    bool common;     // equal nodes are one
     bool split;      // a long sum in two stages
     bool linear;     // a product of rows between others' rows from their products
     bool fuse;       // several pointwise operations in one kernel
@@ -28,7 +29,7 @@ typedef struct {
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
-// "split,linear,fuse,recompute,passes,columns,epilogue,concat,reuse,in-place,concurrent".
+// "split,linear,common,fuse,recompute,passes,columns,epilogue,concat,reuse,in-place,concurrent".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an

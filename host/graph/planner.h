@@ -73,6 +73,9 @@ gn_node *planner_product_of(const planner *p, int group);
 // Is the node, behind views, one tensor behind another? Then these are `first` and `second`.
 bool planner_is_concatenation(const gn_node *node, gn_node **first, gn_node **second);
 
+// Before the first pass, see common.c: a copy of the graph where equal nodes are one; the caller frees it.
+gn_graph *planner_merge_equal(const gn_graph *graph);
+
 // Of the first pass, see linear.c: what has the value of a matrix product, given by its fields, for less,
 // made of products that are in the plan's graph already. NULL where there is no such thing.
 gn_node *planner_combine_products(const gn_node *product);

@@ -1,0 +1,36 @@
+// Before the planner's first pass: equal nodes become one.
+//
+// Two nodes that do the same to the same inputs have the same value, and one is enough (Cocke 1970, "Global
+// common subexpression elimination"). WGAN-GP's generator runs twice in the step that updates it, on the same
+// noise and with the same weights: only its running statistics move a second time. A random node is a
+// function of its stream and the step, so equal ones draw the same numbers. What reads a variable before and
+// after an assignment reads two nodes, its versions.
+#include "graph/planner.h"
+
+#include <string.h>
+
+static bool is_equal(const gn_node *a, const gn_node *b) {
+    return a->op == b->op && a->type == b->type && gn_shape_equal(a->shape, b->shape) &&
+           !memcmp(a->input, b->input, sizeof a->input) && !memcmp(a->number, b->number, sizeof a->number) &&
+           !memcmp(a->integer, b->integer, sizeof a->integer) && a->variable == b->variable &&
+           a->previous == b->previous && !strcmp(a->stream ? a->stream : "", b->stream ? b->stream : "");
+}
+
+gn_graph *planner_merge_equal(const gn_graph *graph) {
+    gn_graph *merged = gn_graph_new(graph->state);
+    gn_node **copies = gn_calloc((size_t)graph->count, sizeof *copies);
+    for (int i = 0; i < graph->count; i++) {
+        gn_node fields = *graph->nodes[i];
+        for (int j = 0; j < input_count(&fields); j++)
+            fields.input[j] = copies[fields.input[j]->id];
+        if (fields.previous)
+            fields.previous = copies[fields.previous->id];
+        for (int j = 0; j < merged->count && !copies[i]; j++)
+            if (is_equal(merged->nodes[j], &fields))
+                copies[i] = merged->nodes[j];
+        if (!copies[i])
+            copies[i] = node_new(merged, fields);
+    }
+    free(copies);
+    return merged;
+}
