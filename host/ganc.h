@@ -204,6 +204,7 @@ typedef struct {
     const char *device_class; // "cpu" or "gpu": which kernels; NULL: by the device's type
     const char *gemm;         // "clblast" or "native"; NULL or "auto": what serves this device best
     const char *kernels;      // read the kernels from this folder; NULL: those in the binary
+    bool compile_only;        // who computes nothing needs no products verified; nothing is remembered
 } gn_device_options;
 
 // Opens a device: `selector` as --device takes it, NULL for the default; `options` may be NULL.

@@ -92,7 +92,8 @@ static bool create_concurrent_queue(gn_device *device) {
     if (!query(device, CL_DEVICE_QUEUE_PROPERTIES, &can, sizeof can)) {
         return false;
     }
-    if (device->class != CLASS_CPU || !(can & wanted) || !gemm_takes_order(device->gemm)) {
+    if (device->class != CLASS_CPU || !(can & wanted) || !gemm_takes_order(device->gemm) ||
+        device->compile_only) {
         return true;
     }
     cl_int status;
@@ -112,6 +113,7 @@ static bool create_concurrent_queue(gn_device *device) {
 }
 
 static bool prepare(gn_device *device, const gn_device_options *options) {
+    device->compile_only = options->compile_only;
     return choose_class(device, options->device_class) && choose_kernels(device, options->kernels) &&
            query_limits(device) && create_queue(device) && (device->gemm = gemm_new(device, options->gemm)) &&
            create_concurrent_queue(device);

@@ -13,10 +13,11 @@ struct gn_device {
     device_class class; // of the kernels to use; not always the device's own
     cl_context context;
     cl_command_queue queue;
-    // Out of order. NULL with kernels for a GPU, where that cannot be had, where products take no events, or
-    // where it is slow.
+    // Out of order. NULL with kernels for a GPU, where that cannot be had, where products take no events,
+    // where it is slow, or where nothing is computed.
     cl_command_queue concurrent;
     char *kernels_folder;  // NULL: the kernels in the binary
+    bool compile_only;     // nothing that it computes is used
     size_t max_allocation; // bytes of one buffer
     size_t alignment;      // bytes, of a sub-buffer's origin
     size_t max_group;      // work-items in a work-group

@@ -77,6 +77,11 @@ bool device_is_gpu(const device_info *device) {
     return (device->type & CL_DEVICE_TYPE_GPU) && !device_is_cpu(device);
 }
 
+bool device_is_pocl(const device_info *device) {
+    return text_contains(device->platform_name, "Portable Computing Language") ||
+           text_contains(device->platform_name, "PoCL");
+}
+
 const char *device_vendor(const device_info *device) {
     static const struct {
         const char *word;

@@ -54,6 +54,9 @@ void device_list_assign_selectors(device_list *list);
 bool device_is_cpu(const device_info *device);
 bool device_is_gpu(const device_info *device);
 
+// PoCL, of any version.
+bool device_is_pocl(const device_info *device);
+
 // Who made a GPU: "amd", "nvidia" or "intel"; NULL for anybody else and for whatever is no GPU.
 const char *device_vendor(const device_info *device);
 

@@ -24,8 +24,7 @@ static bool word_means(const char *word, const device_info *device) {
         return device_is_gpu(device);
     }
     if (!strcmp(word, "pocl")) {
-        return text_contains(device->platform_name, "Portable Computing Language") ||
-               text_contains(device->platform_name, "PoCL");
+        return device_is_pocl(device);
     }
     const char *vendor = device_vendor(device);
     return vendor && !strcmp(word, vendor);

@@ -284,7 +284,8 @@ bool gemm_is_right(gemm *products, gemm_shape shape, int way) {
     while (ways.ids[i] != way) {
         i++;
     }
-    if (!products->engine->ways || json_object_get(products->record.right, ways.names[i])) {
+    if (products->device->compile_only || !products->engine->ways ||
+        json_object_get(products->record.right, ways.names[i])) {
         return true;
     }
     if (!verify_product(products, sample(products, shape), way)) {
@@ -354,7 +355,11 @@ static bool choose(gemm *products, const gemm_engine *const *engines, const char
     const device_info *info = &products->device->info;
     for (; *engines; engines++) {
         json_object_clear(products->record.right);
-        if (start(products, *engines, source) && verify(products)) {
+        bool started = start(products, *engines, source);
+        if (started && products->device->compile_only) {
+            return true;
+        }
+        if (started && verify(products)) {
             take_engine(products);
             return true;
         }

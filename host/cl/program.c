@@ -749,6 +749,29 @@ bool gn_program_run(gn_program *program) {
     return in_order ? run_in_order(program) : run_concurrently(program);
 }
 
+// Zeros, since some kernels read numbers of rows.
+static bool clear_arena(gn_program *program) {
+    const cl_uint zero = 0;
+    bool done = true;
+    for (int i = 0; i < program->chunk_count && done; i++) {
+        size_t bytes = 0;
+        clGetMemObjectInfo(program->chunks[i], CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+        done = check(program,
+                     clEnqueueFillBuffer(program->device->queue, program->chunks[i], &zero, sizeof zero, 0,
+                                         bytes / sizeof zero * sizeof zero, 0, NULL, NULL),
+                     "clEnqueueFillBuffer");
+    }
+    return done;
+}
+
+bool program_compile_kernels(gn_program *program, bool (*go_on)(void *context), void *context) {
+    bool done = clear_arena(program);
+    for (int i = program->count - 1; i >= 0 && done; i--)
+        done = go_on(context) && enqueue(program, i, NULL) &&
+               check(program, clFinish(program->device->queue), "clFinish");
+    return done;
+}
+
 program_cost program_get_cost(const gn_program *program) {
     return program->cost;
 }

@@ -8,6 +8,10 @@
 // gn_program_new() with the planner's switches given.
 gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options);
 
+// Has the driver compile what it leaves to a kernel's first launch: carries out all launches once, on zeros,
+// the last first, while go_on(context). False where it was stopped, or failed.
+bool program_compile_kernels(gn_program *program, bool (*go_on)(void *context), void *context);
+
 typedef struct {
     int launches;       // kernels and matrix products of a run
     size_t arena_bytes; // memory for what lives within a run

@@ -7,11 +7,18 @@
 // after an assignment reads two nodes, its versions.
 #include "graph/planner.h"
 
+#include <math.h>
 #include <string.h>
+
+// To the sign of a zero.
+static bool is_same_number(double a, double b) {
+    return a == b && !signbit(a) == !signbit(b);
+}
 
 static bool is_equal(const gn_node *a, const gn_node *b) {
     return a->op == b->op && a->type == b->type && gn_shape_equal(a->shape, b->shape) &&
-           !memcmp(a->input, b->input, sizeof a->input) && !memcmp(a->number, b->number, sizeof a->number) &&
+           a->input[0] == b->input[0] && a->input[1] == b->input[1] &&
+           is_same_number(a->number[0], b->number[0]) && is_same_number(a->number[1], b->number[1]) &&
            !memcmp(a->integer, b->integer, sizeof a->integer) && a->variable == b->variable &&
            a->previous == b->previous && !strcmp(a->stream ? a->stream : "", b->stream ? b->stream : "");
 }

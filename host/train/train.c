@@ -16,6 +16,7 @@
 #include "io/progress.h"
 #include "io/run_folder.h"
 #include "switches.h"
+#include "train/ahead.h"
 #include "train/checkpoint.h"
 #include "train/session.h"
 
@@ -240,10 +241,11 @@ static bool keep_pace(run *r) {
     long steps = r->done - r->read;
     if (!read_losses(r))
         return false;
-    if (r->done == r->first + 1)
+    if (r->done == r->first + 1) {
+        ahead_stop();
         r->start = seconds_now(); // the first step compiled kernels: training alone is timed from here
-    else if (seconds_now() - start < 0.25 * (double)(r->done - r->first) / (double)steps &&
-             r->ahead < LOSS_ROWS / 2)
+    } else if (seconds_now() - start < 0.25 * (double)(r->done - r->first) / (double)steps &&
+               r->ahead < LOSS_ROWS / 2)
         r->ahead *= 2;
     else if (seconds_now() - before > 0.5 && r->ahead > 1)
         r->ahead /= 2;
@@ -291,6 +293,7 @@ static bool tune(run *r) {
     gemm_tuning found;
     if (r->total - r->done < LONG_RUN || !gemm_find_untuned(products, &shape))
         return true;
+    ahead_stop();
     progress_message(r->progress, "finding the fastest matrix products for this device, once");
     while (!stop_asked && gemm_find_untuned(products, &shape))
         if (!gemm_tune(products, shape, ROUNDS, &found))
@@ -342,6 +345,7 @@ static bool is_same_data(const run *r, const dataset *data) {
 
 static bool prepare(run *r, dataset *data) {
     const train_options *o = r->options;
+    ahead_start(o);
     if (!dataset_load(data, o->data, o->seed))
         return false;
     if (o->hyper.batch > data->count)
@@ -408,6 +412,7 @@ bool train(const train_options *options, train_result *result) {
         progress_message(r.progress, "going on after %ld of %ld steps", r.done, r.total);
     done = run_all(&r, result);
 cleanup:
+    ahead_stop();
     progress_free(r.progress);
     if (!run_log_free(r.log))
         done = false;
