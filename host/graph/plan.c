@@ -600,16 +600,15 @@ static bool are_together(const planner *p, const tenant *a, const tenant *b) {
     return !p->options.reuse || small || (meet && !takes_over(p, a, b) && !takes_over(p, b, a));
 }
 
-// The lowest free offset in the chunk for tenant i, among those placed before it; SIZE_MAX where none is.
+// The lowest free offset in the chunk for tenant i, among those placed before it, which are in the order of
+// theirs; SIZE_MAX where none is.
 static size_t find_offset(const planner *p, const tenant *tenants, int i, int chunk) {
     size_t offset = 0;
     for (int j = 0; j < i; j++) {
         placement other = p->plan->places[tenants[j].node->id];
         if (are_together(p, &tenants[i], &tenants[j]) && other.chunk == chunk &&
-            other.offset < offset + tenants[i].bytes && offset < other.offset + tenants[j].bytes) {
+            other.offset < offset + tenants[i].bytes && offset < other.offset + tenants[j].bytes)
             offset = other.offset + tenants[j].bytes;
-            j = -1; // against all again
-        }
     }
     return offset + tenants[i].bytes <= p->options.max_allocation ? offset : SIZE_MAX;
 }
@@ -635,6 +634,15 @@ static placement find_chunk(const planner *p, const tenant *tenants, int i) {
             j = -1; // against all again
         }
     return (placement){chunk < 0 ? p->plan->chunk_count : chunk, 0};
+}
+
+// Puts tenant i among those placed before it, in the order of the offsets.
+static void insert_placed(const plan *plan, tenant *tenants, int i) {
+    tenant placed = tenants[i];
+    size_t offset = plan->places[placed.node->id].offset;
+    for (; i > 0 && plan->places[tenants[i - 1].node->id].offset > offset; i--)
+        tenants[i] = tenants[i - 1];
+    tenants[i] = placed;
 }
 
 static placement place_of_part(const plan *plan, int id) {
@@ -679,6 +687,7 @@ static void place(planner *p) {
         plan->places[tenants[i].node->id] = at;
         if (plan->chunks[at.chunk] < at.offset + tenants[i].bytes)
             plan->chunks[at.chunk] = at.offset + tenants[i].bytes;
+        insert_placed(plan, tenants, i);
         if (plan->chunk_count <= at.chunk)
             plan->chunk_count = at.chunk + 1;
     }
