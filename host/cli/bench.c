@@ -7,7 +7,6 @@
 #include "io/json.h"
 
 #include <string.h>
-#include <unistd.h>
 
 enum { BAR = 10, FEW_ROWS = 8 };
 
@@ -149,11 +148,6 @@ static json_t *describe(const bench_result *r) {
 
 // ---- The command -------------------------------------------------------------------------------------
 
-// One line on a terminal, which the next replaces.
-static void show_progress(const char *what) {
-    fprintf(stderr, "\r\033[K%s%s", what, what[0] ? " ..." : "");
-}
-
 // Prints what was measured, or read, beside what was recorded; `old` may be NULL. Takes both.
 static void report(json_t *old, json_t *new, bool json) {
     json_t *changes = old ? bench_changes(old, new) : NULL;
@@ -186,7 +180,7 @@ static int measure(const bench_options *o, json_t *old, bool json) {
 
 int command_bench(int argc, char **argv) {
     const char *model_name = NULL, *compare = NULL, *with = NULL, *names[MAX_MODELS + 1];
-    bench_options o = {.rounds = 20, .progress = isatty(STDERR_FILENO) ? show_progress : NULL};
+    bench_options o = {.rounds = 20, .progress = show_progress};
     bool json = false;
     list_models(names);
     const option options[] = {

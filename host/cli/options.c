@@ -14,6 +14,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { HELP_COLUMN = 28, MAX_OPTIONS = 62, MAX_WORD = 64, FIRST_OPTION = 256 /* behind all letters */ };
 
@@ -33,6 +34,11 @@ int usage_error(const char *format, ...) {
 int run_error(void) {
     fprintf(stderr, "ganc: %s\n", gn_error());
     return 1;
+}
+
+void show_progress(const char *what) {
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%s%s", what, what[0] ? " ..." : "");
 }
 
 // ---- Near names --------------------------------------------------------------------------------------

@@ -89,6 +89,9 @@ int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Prints "ganc: " and gn_error() on stderr. Returns 1, the exit status of a failure.
 int run_error(void);
 
+// Says what is under way where stderr is a terminal, in one line that the next one replaces; "" for nothing.
+void show_progress(const char *what);
+
 // The one of `names` (ends with NULL) that somebody who typed `word` most likely meant; NULL when none is
 // near. An edit distance decides, and a word that begins a name is near to it.
 const char *nearest_name(const char *word, const char *const *names);

@@ -6,7 +6,6 @@
 #include "io/json.h"
 
 #include <string.h>
-#include <unistd.h>
 
 // ---- For a person ------------------------------------------------------------------------------------
 
@@ -69,14 +68,9 @@ static json_t *describe(const tune_result *r) {
 
 // ---- The command -------------------------------------------------------------------------------------
 
-// One line on a terminal, which the next replaces.
-static void show_progress(const char *what) {
-    fprintf(stderr, "\r\033[K%s%s", what, what[0] ? " ..." : "");
-}
-
 int command_tune(int argc, char **argv) {
     const char *model_name = NULL, *names[MAX_MODELS + 1];
-    tune_options o = {.rounds = 20, .progress = isatty(STDERR_FILENO) ? show_progress : NULL};
+    tune_options o = {.rounds = 20, .progress = show_progress};
     bool json = false;
     list_models(names);
     const option options[] = {
