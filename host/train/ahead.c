@@ -15,12 +15,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WARM_START = 1500 }; // milliseconds after which a start that compiles nothing is nearly over
+enum { WARM_START = 2000 }; // milliseconds after which a start that compiles nothing is over
 
-static int pipe_end = -1; // while it is open, the other process goes on
+static pid_t process;
+static int pipe_end = -1; // open as long as this process lives and wants the other one
 
 // Is the other end open, after so many milliseconds? -1 for a pipe is passed over.
 static bool is_open(int pipe, int milliseconds) {
@@ -61,37 +63,37 @@ void ahead_compile(const train_options *o, int pipe) {
     dataset_free(&data);
 }
 
-// A process of its own, and nobody's child whom somebody would have to wait for. It must not hold open what a
-// reader of the run's output waits for.
-static void detach(const train_options *options, int pipe) {
-    if (fork() == 0) {
-        int nothing = open("/dev/null", O_RDWR);
-        for (int i = 0; i < 3; i++)
-            dup2(nothing, i);
-        if (is_open(pipe, WARM_START))
-            ahead_compile(options, pipe);
-    }
-    _exit(0);
+// Closes what a reader of the run's output would wait for, and compiles.
+static void run(const train_options *options, int pipe) {
+    int nothing = open("/dev/null", O_RDWR);
+    for (int i = 0; i < 3; i++)
+        dup2(nothing, i);
+    if (is_open(pipe, WARM_START))
+        ahead_compile(options, pipe);
 }
 
 void ahead_start(const train_options *options) {
     int ends[2];
     if (gn_is_off("ahead") || sysconf(_SC_NPROCESSORS_ONLN) < 2 || pipe(ends))
         return;
-    pid_t child = fork();
-    if (child == 0) {
+    process = fork();
+    if (process == 0) {
         close(ends[1]);
-        detach(options, ends[0]);
+        run(options, ends[0]);
+        _exit(0);
     }
     close(ends[0]);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
     pipe_end = ends[1];
-    fcntl(pipe_end, F_SETFD, FD_CLOEXEC);
-    if (child > 0)
-        waitpid(child, NULL, 0);
 }
 
 void ahead_stop(void) {
-    if (pipe_end >= 0)
-        close(pipe_end);
+    if (pipe_end < 0)
+        return;
+    if (process > 0) {
+        kill(process, SIGKILL); // in the middle of a kernel: PoCL gives a file its name when it is whole
+        waitpid(process, NULL, 0);
+    }
+    close(pipe_end);
     pipe_end = -1;
 }

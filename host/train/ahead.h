@@ -8,7 +8,7 @@
 // until ahead_stop().
 void ahead_start(const train_options *options);
 
-// Tells it that what it compiles is no longer wanted.
+// Ends it. Without that it ends with this process, when the kernel in hand is compiled.
 void ahead_stop(void);
 
 // What it does: makes the run's programs and has the driver compile their kernels, the last first; until the
