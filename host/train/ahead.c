@@ -3,8 +3,8 @@
 // keeps in a folder, where it looks first. So a second process, which needs nothing of the first and tells it
 // nothing, makes the same programs and goes through their kernels from the end, while the first one verifies
 // products and then goes through them from the beginning. They meet where the rest is in the folder: on two
-// cores of a Zen 3 the first step of gan came after 11 s and not after 17, of dcgan after 20 and not
-// after 35. A start that finds all in the folder is over before the second process begins.
+// cores of a Zen 3 the first step of gan came after 11 s and not after 17, of dcgan after 21 and not
+// after 32. A start that finds all in the folder is over before the second process begins.
 //
 // Other drivers compile by several threads, or quickly.
 #include "train/ahead.h"
