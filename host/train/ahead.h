@@ -8,7 +8,7 @@
 // until ahead_stop().
 void ahead_start(const train_options *options);
 
-// Ends it. Without that it ends with this process, when the kernel in hand is compiled.
+// Ends it. Without that it ends soon after this process.
 void ahead_stop(void);
 
 // What it does: makes the run's programs and has the driver compile their kernels, the last first; until the
