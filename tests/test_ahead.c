@@ -32,15 +32,17 @@ static train_options short_run(const char *out) {
     return options;
 }
 
-// Makes the run's programs, for which products are verified, and runs none.
-static bool have_pocl(const train_options *run) {
+static dataset load(const train_options *run) {
     dataset data = {0};
     ck_assert_msg(dataset_load(&data, run->data, run->seed), "%s", gn_error());
-    session s =
-        training_start((training_options){run->model, NULL, NULL, run->hyper.batch, run->seed}, &data);
+    return data;
+}
+
+// Makes the run's programs, for which products are verified, and runs none.
+static bool have_pocl(const train_options *run, const dataset *data) {
+    session s = training_start((training_options){run->model, NULL, NULL, run->hyper.batch, run->seed}, data);
     bool pocl = device_is_pocl(&s.device->info);
     session_free(&s);
-    dataset_free(&data);
     return pocl;
 }
 
@@ -49,15 +51,17 @@ START_TEST(it_compiles_all_that_a_run_needs) {
     setenv("GANC_OFF", "ahead", 1);
     const char *out = in_scratch("run");
     train_options options = short_run(out);
+    dataset data = load(&options);
     train_result result;
-    if (!have_pocl(&options))
+    if (!have_pocl(&options, &data))
         return; // other drivers have other folders, or none
     int before = count_kernels();
-    ahead_compile(&options, -1);
+    ahead_compile(&options, &data, -1);
     int after = count_kernels();
     ck_assert_int_ge(after, before + 20);
     ck_assert_msg(train(&options, &result), "%s", gn_error());
     ck_assert_int_eq(count_kernels(), after);
+    dataset_free(&data);
 }
 END_TEST
 
@@ -70,15 +74,17 @@ START_TEST(it_ends_when_it_is_told) {
     unsetenv("GANC_OFF");
     const char *out = in_scratch("run");
     train_options options = short_run(out);
+    dataset data = load(&options);
     for (int i = 0; i < 2; i++) { // one process a run
         ck_assert_int_eq(pipe(ends), 0);
-        ahead_start(&options);
+        ahead_start(&options, &data);
         close(ends[1]);
         ahead_stop();
         ck_assert_int_eq(read(ends[0], &nothing, 1), 0);
         close(ends[0]);
     }
     ck_assert_int_eq(count_kernels(), 0);
+    dataset_free(&data);
 }
 END_TEST
 

@@ -19,7 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WARM_START = 2000 }; // milliseconds after which a start that compiles nothing is over
+enum {
+    WARM_START = 1700
+}; // milliseconds with the data set at hand, after which a start that compiles nothing is over
 
 static pid_t process;
 static int pipe_end = -1; // open as long as this process lives and wants the other one
@@ -44,15 +46,14 @@ static bool is_pocl(const char *selector) {
     return pocl;
 }
 
-void ahead_compile(const train_options *o, int pipe) {
-    dataset data = {0};
-    if (!is_pocl(o->device) || !dataset_load(&data, o->data, o->seed))
+void ahead_compile(const train_options *o, const dataset *data, int pipe) {
+    if (!is_pocl(o->device))
         return;
     gn_device_options options = o->device_options;
     options.compile_only = true;
     session s = {.model = o->model, .hyper = o->hyper, .device = gn_device_open(o->device, &options)};
     if (s.device) {
-        session_graphs graphs = session_build(&s, &data, o->seed, NULL);
+        session_graphs graphs = session_build(&s, data, o->seed, NULL);
         bool done = session_compile(&s, &graphs);
         gn_program *const programs[] = {s.steps[1], s.steps[0], s.grid};
         for (int i = 0; i < 3 && done; i++)
@@ -60,26 +61,25 @@ void ahead_compile(const train_options *o, int pipe) {
         session_graphs_free(&graphs);
     }
     session_free(&s);
-    dataset_free(&data);
 }
 
 // Closes what a reader of the run's output would wait for, and compiles.
-static void run(const train_options *options, int pipe) {
+static void run(const train_options *options, const dataset *data, int pipe) {
     int nothing = open("/dev/null", O_RDWR);
     for (int i = 0; i < 3; i++)
         dup2(nothing, i);
     if (is_open(pipe, WARM_START))
-        ahead_compile(options, pipe);
+        ahead_compile(options, data, pipe);
 }
 
-void ahead_start(const train_options *options) {
+void ahead_start(const train_options *options, const dataset *data) {
     int ends[2];
     if (gn_is_off("ahead") || sysconf(_SC_NPROCESSORS_ONLN) < 2 || pipe(ends))
         return;
     process = fork();
     if (process == 0) {
         close(ends[1]);
-        run(options, ends[0]);
+        run(options, data, ends[0]);
         _exit(0);
     }
     close(ends[0]);

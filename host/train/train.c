@@ -345,7 +345,6 @@ static bool is_same_data(const run *r, const dataset *data) {
 
 static bool prepare(run *r, dataset *data) {
     const train_options *o = r->options;
-    ahead_start(o);
     if (!dataset_load(data, o->data, o->seed))
         return false;
     if (o->hyper.batch > data->count)
@@ -356,6 +355,7 @@ static bool prepare(run *r, dataset *data) {
     r->data_name = data->name;
     if (o->resume && !is_same_data(r, data))
         return false;
+    ahead_start(o, data);
     r->session = (session){
         .model = o->model, .hyper = o->hyper, .device = gn_device_open(o->device, &o->device_options)};
     if (!r->session.device)
