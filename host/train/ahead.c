@@ -19,9 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    WARM_START = 1700
-}; // milliseconds with the data set at hand, after which a start that compiles nothing is over
+// Milliseconds with the data set at hand, after which a start that compiles nothing is over.
+enum { WARM_START = 1700 };
 
 static pid_t process;
 static int pipe_end = -1; // open as long as this process lives and wants the other one
