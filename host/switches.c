@@ -6,7 +6,7 @@
 
 static const char *const switches[] = {
     "fuse",  "epilogue", "columns",    "passes",     "recompute", "split",  "linear", "common", "concat",
-    "reuse", "in-place", "concurrent", "huge-pages", "prefetch",  "stream", "tune",   "ahead",
+    "reuse", "in-place", "concurrent", "huge-pages", "prefetch",  "stream", "tune",   "ahead",  "one-program",
 };
 enum { SWITCHES = sizeof switches / sizeof *switches };
 

@@ -16,7 +16,12 @@
 // that makes groups enough; on a CPU it keeps all threads busy, and each reads whole rows of a transposed A in
 // order, where a part of its columns would come from memory in small pieces.
 //
-// A program is one kernel, gemm_nn with ONLY_gemm_nn and so on: compilers take their time for each.
+// The host puts this text into a program once for each kernel and epilogue that it needs, every time with other
+// values of
+//     COPY          a number, which the names of the kernel and its functions end with
+//     ONLY_gemm_nn  and so on: the kernel, since compilers take their time for each
+//     DEPTH, and VW, MR, NV, DM, DN, SPAN or SIDE, WPT, TK: sizes, see below
+//     FINISH, PARAMETERS, ARGUMENTS and FETCH, where it has an epilogue
 //
 // Buffers need no padding; a, b and c have m k, k n and m n elements, each less than 2^31 - 2^16. The host
 // chooses the kernel, the tile and the ranges (host/cl/gemm_native.c).
@@ -58,6 +63,58 @@
 // the columns j .. j+VW where GANC_CPU finds as many. An epilogue (host/cl/codegen.c) gives it another meaning:
 // the element is used, and C is left to unfinished sums. Then n is a multiple of VW, and gemm_dot is not
 // called.
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b)  JOIN_(a, b)
+
+#ifndef COPY
+#define COPY 0
+#endif
+
+// Names of each copy. A kernel or function that is missing here would be defined twice.
+#define OWN(name)          JOIN(name##_copy_, COPY)
+#define gemm_nn            OWN(gemm_nn)
+#define gemm_nt            OWN(gemm_nt)
+#define gemm_tn            OWN(gemm_tn)
+#define gemm_tt            OWN(gemm_tt)
+#define gemm_column_nn     OWN(gemm_column_nn)
+#define gemm_column_nt     OWN(gemm_column_nt)
+#define gemm_column_tn     OWN(gemm_column_tn)
+#define gemm_column_tt     OWN(gemm_column_tt)
+#define gemm_sliced_nn     OWN(gemm_sliced_nn)
+#define gemm_sliced_nt     OWN(gemm_sliced_nt)
+#define gemm_sliced_tn     OWN(gemm_sliced_tn)
+#define gemm_sliced_tt     OWN(gemm_sliced_tt)
+#define gemm_across_nt     OWN(gemm_across_nt)
+#define gemm_dot           OWN(gemm_dot)
+#define gemm_fold          OWN(gemm_fold)
+#define find_rows          OWN(find_rows)
+#define clear_tile         OWN(clear_tile)
+#define add_step           OWN(add_step)
+#define add_steps_of_panel OWN(add_steps_of_panel)
+#define add_steps_of_b     OWN(add_steps_of_b)
+#define add_last_steps     OWN(add_last_steps)
+#define shuffle_cards      OWN(shuffle_cards)
+#define transpose_square   OWN(transpose_square)
+#define pack_rows          OWN(pack_rows)
+#define pack_columns       OWN(pack_columns)
+#define store_whole_tile   OWN(store_whole_tile)
+#define store_part_of_tile OWN(store_part_of_tile)
+#define store_tile         OWN(store_tile)
+#define tile_of_b          OWN(tile_of_b)
+#define fetch_for_tile     OWN(fetch_for_tile)
+#define tiles_of_panel     OWN(tiles_of_panel)
+#define share              OWN(share)
+#define tile_across        OWN(tile_across)
+#define store_square       OWN(store_square)
+#define vector_sum         OWN(vector_sum)
+#define place_in_panel     OWN(place_in_panel)
+#define fetch              OWN(fetch)
+#define put                OWN(put)
+#define add_panels         OWN(add_panels)
+#define add_up             OWN(add_up)
+#define add_row_of_b       OWN(add_row_of_b)
+#define add_row_of_panel   OWN(add_row_of_panel)
 
 #ifndef FINISH
 #define FINISH(i, j, value) STORE(value, 0, c + (i) * n + (j))
@@ -124,8 +181,6 @@
 #define PREFETCH(p) prefetch(p, 1)
 #endif
 
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
 #define VECTOR      JOIN(float, VW)
 #define LOAD        JOIN(vload, VW)
 #define STORE       JOIN(vstore, VW)
@@ -842,4 +897,24 @@ kernel void gemm_fold(int m, int n, int slices, global const float *restrict par
 
 #endif
 
-#endif
+#endif // GANC_GPU
+
+// The next copy has others.
+#undef COPY
+#undef DEPTH
+#undef VW
+#undef MR
+#undef NV
+#undef DM
+#undef DN
+#undef SPAN
+#undef SIDE
+#undef WPT
+#undef TK
+#undef VECTOR
+#undef LOAD
+#undef STORE
+#undef FINISH
+#undef PARAMETERS
+#undef ARGUMENTS
+#undef FETCH

@@ -14,11 +14,12 @@ static void make_caches(void) {
     }
 }
 
-// How many kernels PoCL keeps there.
-static int count_kernels(void) {
+// How many files of these names PoCL keeps there: one for each kernel, or program.
+static const char *const kernels = "*.so", *const programs = "program.bc";
+static int count_files(const char *names) {
     char command[128];
     int count = -1;
-    snprintf(command, sizeof command, "find %s -name '*.so' | wc -l", in_scratch("pocl"));
+    snprintf(command, sizeof command, "find %s -name '%s' | wc -l", in_scratch("pocl"), names);
     FILE *found = popen(command, "r");
     ck_assert(found && fscanf(found, "%d", &count) == 1);
     pclose(found);
@@ -55,12 +56,15 @@ START_TEST(it_compiles_all_that_a_run_needs) {
     train_result result;
     if (!have_pocl(&options, &data))
         return; // other drivers have other folders, or none
-    int before = count_kernels();
+    int before = count_files(kernels), texts = count_files(programs);
     ahead_compile(&options, &data, -1);
-    int after = count_kernels();
+    int after = count_files(kernels);
     ck_assert_int_ge(after, before + 20);
     ck_assert_msg(train(&options, &result), "%s", gn_error());
-    ck_assert_int_eq(count_kernels(), after);
+    ck_assert_int_eq(count_files(kernels), after);
+    // Whether a start verifies products, compiles alone or trains, its programs have the same texts.
+    ck_assert_int_gt(texts, 0);
+    ck_assert_int_eq(count_files(programs), texts);
     dataset_free(&data);
 }
 END_TEST
@@ -83,7 +87,7 @@ START_TEST(it_ends_when_it_is_told) {
         ck_assert_int_eq(read(ends[0], &nothing, 1), 0);
         close(ends[0]);
     }
-    ck_assert_int_eq(count_kernels(), 0);
+    ck_assert_int_eq(count_files(kernels), 0);
     dataset_free(&data);
 }
 END_TEST

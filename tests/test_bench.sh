@@ -23,7 +23,8 @@ fails() {
 # The kernels that a file defines for a class of device.
 kernels_of() { # kernels_of FILE MACRO...
     "$cc" -E -P -x c "${@:2}" "$kernels/$1" | tr '\n' ' ' |
-        grep -oE 'kernel (__attribute__ *\(\([^;{]*\)\)\) )?void +[a-z_0-9]+' | grep -oE '[a-z_0-9]+$'
+        grep -oE 'kernel (__attribute__ *\(\([^;{]*\)\)\) )?void +[a-z_0-9]+' | grep -oE '[a-z_0-9]+$' |
+        sed 's/_copy_0$//'
 }
 
 all_kernels() { # all_kernels CLASS

@@ -199,7 +199,7 @@ works "" --model gan "${quick[@]}" --n-critic 2 --out turns # the second step le
 
 # A loss that is no number is none in the log, whichever of them it is.
 cp -r "$kernels" no_numbers
-sed -i 's|^\(#define op_tanh(x) *\).*|\1(tanh(x) + 0.0f / 0.0f)|' no_numbers/pointwise.cl
+sed -i 's|^\(#define op_tanh(x) *\).*|\1(tanh(x) + 0.0f / 0.0f)|' no_numbers/operations.cl
 run --model gan "${quick[@]}" --log-interval 1 --kernels no_numbers --out diverged --json
 expect "exit status $status after losses that are no numbers" test "$status" -eq 0
 expect "it does not say that the loss is no number" grep -q 'no longer a number' err

@@ -302,31 +302,25 @@ static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, 
             template);
 }
 
-// The operations' macros, with a kernel of their own, which nobody calls.
-static void print_operations(FILE *out, const char *pointwise) {
-    fprintf(out, "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n", pointwise);
-}
-
-// The epilogue of a product, whose kernel calls finish() with a value of the product, v0, at element i, and
-// FETCH before, for what finish() reads at this element.
+// The epilogue of a product, whose kernel calls FUNCTION with a value of the product, v0, at element i, and
+// FETCH before, for what that reads at this element. `operations` may be there already.
 static void print_epilogue(FILE *out, const plan *plan, const plan_step *step, int vector,
-                           const char *pointwise) {
+                           const char *operations) {
     step_buffers buffers = codegen_buffers(plan, step);
     const char *suffix = vector_suffix(vector);
-    print_operations(out, pointwise);
-    fprintf(out, "#define T float%s\n#define CONVERT convert_float%s\n", suffix, suffix);
+    fprintf(out, "%s#define T float%s\n#define CONVERT convert_float%s\n", operations, suffix, suffix);
     print_memory(out, vector, false);
     fputs("#define PARAMETERS , ", out);
     print_parameters(out, &buffers, buffers.writes);
     fputs("\n#define ARGUMENTS ", out);
     print_arguments(out, buffers.reads, buffers.writes);
-    fputs("\n#define FINISH(i, j, value) finish((i) * n + (j), j, value, c ARGUMENTS)\n"
-          "static void finish(const uint i, const uint column, const T v0, global float *c PARAMETERS) {\n",
+    fputs("\n#define FINISH(i, j, value) FUNCTION((i) * n + (j), j, value, c ARGUMENTS)\n"
+          "static void FUNCTION(const uint i, const uint column, const T v0, global float *c PARAMETERS) {\n",
           out);
     if (plan_is_stored(plan, step->nodes[0]))
         fputs("    STORE(v0, c + i);\n", out);
     print_body(out, step, &buffers, 1, vector);
-    fputs("#undef LOAD\n#undef STORE\n#define FETCH(i, j)", out);
+    fputs("#undef LOAD\n#undef STORE\n#undef T\n#undef CONVERT\n#define FETCH(i, j)", out);
     for (int i = 0; i < buffers.reads; i++)
         if (gn_shape_count(buffers.read[i]->shape) == gn_shape_count(step->nodes[0]->shape))
             fprintf(out, " PREFETCH(in%d + (i) * n + (j));", i);
@@ -528,7 +522,7 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
     else if (step->form == FORM_PATCHES)
         print_patches(out, step, vector, streamed, skip_head(templates->conv));
     else if (step->form == FORM_MATMUL)
-        print_epilogue(out, plan, step, vector, skip_head(templates->pointwise));
+        print_epilogue(out, plan, step, vector, skip_head(templates->operations));
     else
         print_pointwise(out, plan, step, vector, streamed, skip_head(templates->pointwise));
     fclose(out);
@@ -573,7 +567,7 @@ generated_code codegen(const gn_device *device, const plan *plan, const code_tem
     size_t length = 0;
     FILE *out = open_memstream(&code.source, &length);
     GN_ASSERT(out, "out of memory on the host");
-    print_operations(out, skip_head(templates->pointwise));
+    fputs(skip_head(templates->operations), out);
     if (has_columns(plan))
         print_column_macros(out, templates);
     for (int s = 0; s < plan->count; s++) {

@@ -17,7 +17,7 @@ typedef struct {
 
 // The texts of the kernel files.
 typedef struct {
-    char *pointwise, *reduce, *columns, *conv;
+    char *operations, *pointwise, *reduce, *columns, *conv;
 } code_templates;
 
 generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates);

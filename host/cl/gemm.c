@@ -113,6 +113,28 @@ gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_
     return call;
 }
 
+void gemm_compile(gemm *products, const gemm_product *wanted, int count) {
+    gemm_product *countable = gn_calloc((size_t)count + 1, sizeof *countable);
+    int *ways = gn_calloc((size_t)count + 1, sizeof *ways), taken = 0;
+    for (int i = 0; i < count && products->engine->compile; i++) {
+        if (is_countable(wanted[i].shape)) {
+            ways[taken] = gemm_chosen_way(products, wanted[i].shape);
+            countable[taken++] = wanted[i];
+        }
+    }
+    if (taken) {
+        products->engine->compile(products->state, countable, ways, taken);
+    }
+    free(countable);
+    free(ways);
+}
+
+void gemm_forget_plans(gemm *products) {
+    if (products->engine->forget_plans) {
+        products->engine->forget_plans(products->state);
+    }
+}
+
 static void remember_shape(gemm *products, gemm_shape s) {
     for (int i = 0; i < products->shape_count; i++) {
         gemm_shape t = products->shapes[i];

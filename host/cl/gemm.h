@@ -47,6 +47,17 @@ typedef struct {
     int count; // what the PARAMETERS stand for
 } gemm_epilogue;
 
+typedef struct {
+    gemm_shape shape;
+    const char *epilogue; // its source, or NULL
+} gemm_product;
+
+#define GEMM_COPY "_copy_" // what the names of kernels made of gemm.cl have, and a number, behind those there
+
+// Compiles the kernels of a plan's products in one program, where calls made later find them. What does not
+// compile is compiled by the call that needs it, which says why it fails.
+void gemm_compile(gemm *gemm, const gemm_product *products, int count);
+
 // Makes one product ready to be enqueued again and again on the same buffers (which the caller keeps alive).
 // With an epilogue, which may be NULL, C holds unfinished sums and what the epilogue stores there.
 typedef struct gemm_call gemm_call;

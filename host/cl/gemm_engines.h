@@ -20,6 +20,9 @@ typedef struct {
     // Makes the engine ready on a device and gives what it keeps there; NULL on failure. `source` is gemm.cl.
     void *(*start)(gn_device *device, const char *source);
     void (*stop)(void *state);
+    // As gemm_compile() and gemm_forget_plans(), see there; NULL where products have no kernels of ours.
+    void (*compile)(void *state, const gemm_product *products, const int *ways, int count);
+    void (*forget_plans)(void *state);
     // Makes call->prepared, or what else an enqueue needs. release() follows, even after a failure.
     bool (*prepare)(gemm_call *call);
     bool (*enqueue)(const gemm_call *call, const launch_order *order);
@@ -65,6 +68,10 @@ bool gemm_wants_tuning(const gemm *products, gemm_shape shape);
 // gemm_call_new() by this way, which nobody has verified.
 gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_mem b, cl_mem c,
                         const gemm_epilogue *epilogue);
+
+// To be called where other ways are chosen: what is compiled for plans from now on has the text that it will
+// have at the next start, whatever was compiled so far.
+void gemm_forget_plans(gemm *products);
 
 // Was this way of making products of such a shape found right, or is it now? False where it is not, or cannot
 // be tried.

@@ -2,11 +2,12 @@
 //
 // A product is one launch, or two where its sums are long and its elements few: then it is made in slices.
 // Its tile is one of a few, of which one goes by the width of the device's vectors and by the shape, as
-// measured on some machines; gemm_tune.c finds out whether another is faster. For each kernel and tile, and
-// each epilogue, there is a program, compiled when the first product wants it. A GPU's work-group is as large
+// measured on some machines; gemm_tune.c finds out whether another is faster. A GPU's work-group is as large
 // as the device takes.
 //
-// What the kernels do is left to gemm.cl, and whether they are right to gemm.c.
+// What the kernels do is left to gemm.cl, their compilation to gemm_copies.c, and whether they are right to
+// gemm.c.
+#include "cl/gemm_copies.h"
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
@@ -76,17 +77,18 @@ enum { WORTH_A_COPY = 4 };
 // next: its most elements, and the fewest blocks.
 enum { LARGE = 1 << 21, CACHED = 1 << 19, LEAST_BLOCKS = 2 };
 
-// One kernel of gemm.cl with an epilogue, "" for none.
-typedef struct built {
-    char *epilogue, *options; // which say the kernel and its tile
-    cl_program program;
-    struct built *next;
-} built;
+// One kernel of gemm.cl that a product takes.
+typedef struct {
+    const char *kernel;
+    int tile;
+    const char *epilogue; // "" for none
+} part;
+
+enum { MOST_PARTS = 2 };
 
 typedef struct {
     gn_device *device;
-    char *source; // gemm.cl
-    built *programs;
+    gemm_copies copies;
     // CLASS_CPU:
     const cpu_tile *tiles;
     int vector; // elements
@@ -125,7 +127,7 @@ static size_t most(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-// ---- Programs ----------------------------------------------------------------------------------------
+// ---- Copies of gemm.cl --------------------------------------------------------------------------------
 
 // Columns of a tile: NR.
 static int width(const native *state, int tile) {
@@ -138,44 +140,53 @@ static int span(const native *state, int tile) {
     return row * (SUM_DEPTH + SPAN + rows) <= state->device->local_memory ? SPAN : 0;
 }
 
-// The program of this epilogue and these options, which are freed; NULL on failure.
-static cl_program build(native *state, const char *epilogue, char *options) {
-    for (const built *b = state->programs; b; b = b->next) {
-        if (!strcmp(b->epilogue, epilogue) && !strcmp(b->options, options)) {
-            free(options);
-            return b->program;
-        }
+static char *sizes(const native *state, part p) {
+    if (state->device->class == CLASS_CPU) {
+        return gn_format("#define VW %d\n#define MR %d\n#define NV %d\n#define DM %d\n#define DN %d\n"
+                         "#define SPAN %d\n",
+                         state->vector, state->tiles[p.tile].rows, state->tiles[p.tile].vectors, DOT_ROWS,
+                         DOT_COLUMNS, span(state, p.tile));
     }
-    char *source = gn_format("%s%s", epilogue, state->source);
-    cl_program program =
-        kernels_build(state->device, *epilogue ? "gemm.cl with an epilogue" : "gemm.cl", source, options);
-    free(source);
-    if (!program) {
-        free(options);
-        return NULL;
-    }
-    built *added = gn_calloc(1, sizeof *added);
-    *added = (built){gn_strdup(epilogue), options, program, state->programs};
-    state->programs = added;
-    return program;
+    return gn_format("#define SIDE %d\n#define WPT %d\n#define TK %d\n", state->side, gpu_tiles[p.tile].side,
+                     gpu_tiles[p.tile].depth);
 }
 
-static cl_program cpu_program(native *state, const char *epilogue, const char *kernel, int tile) {
-    return build(state, epilogue,
-                 gn_format("-DONLY_%s -DVW=%d -DMR=%d -DNV=%d -DDM=%d -DDN=%d -DDEPTH=%d -DSPAN=%d%s", kernel,
-                           state->vector, state->tiles[tile].rows, state->tiles[tile].vectors, DOT_ROWS,
-                           DOT_COLUMNS, SUM_DEPTH, span(state, tile),
-                           gn_is_off("prefetch") ? " -DNO_PREFETCH" : ""));
+// The caller frees the head.
+static copy_text text_of(const native *state, part p) {
+    char *own = sizes(state, p);
+    copy_text text = {
+        p.kernel, gn_format("#define ONLY_%s\n#define DEPTH %d\n%s%s", p.kernel, SUM_DEPTH, own, p.epilogue)};
+    free(own);
+    return text;
 }
 
-// On a CPU, where a test runs them, PoCL compiles the unrolled kernels twice as long and runs them a third as
-// fast.
-static cl_program gpu_program(native *state, const char *epilogue, const char *kernel, int way) {
-    gpu_tile tile = gpu_tiles[way % GPU_TILES];
-    return build(state, epilogue,
-                 gn_format("-DONLY_%s -DSIDE=%d -DWPT=%d -DTK=%d -DDEPTH=%d%s", kernel, state->side,
-                           tile.side, tile.depth, SUM_DEPTH,
-                           device_is_cpu(&state->device->info) ? " -DROLL" : ""));
+static const gemm_copy *copy_of(native *state, part p) {
+    copy_text text = text_of(state, p);
+    const gemm_copy *copy = gemm_copies_get(&state->copies, text);
+    free(text.head);
+    return copy;
+}
+
+// Compiles the parts in one program, a plan's or another.
+static bool compile_parts(native *state, const part *parts, int count, bool of_plan) {
+    copy_text *texts = gn_calloc((size_t)count + 1, sizeof *texts);
+    for (int i = 0; i < count; i++) {
+        texts[i] = text_of(state, parts[i]);
+    }
+    bool done = gemm_copies_compile(&state->copies, texts, count, of_plan);
+    for (int i = 0; i < count; i++) {
+        free(texts[i].head);
+    }
+    free(texts);
+    return done;
+}
+
+// On a CPU, where a test runs them, PoCL compiles the unrolled kernels of GPUs twice as long and runs them a
+// third as fast.
+static const char *compiler_options(const gn_device *device) {
+    return device->class == CLASS_CPU     ? gn_is_off("prefetch") ? "-DNO_PREFETCH" : NULL
+           : device_is_cpu(&device->info) ? "-DROLL"
+                                          : NULL;
 }
 
 static void prepare_cpu(native *state) {
@@ -194,29 +205,18 @@ static const char *gpu_kernel_name(int way, bool transpose_a, bool transpose_b) 
     return (way < GPU_TILES ? names : sliced_names)[transpose_a][transpose_b];
 }
 
-// The most work-items that a group of a kernel may have; false where that cannot be asked.
-static bool group_limit(const native *state, cl_program program, const char *name, size_t *limit) {
+// The most work-items that a group of the kernel may have; false where that cannot be asked.
+static bool group_limit(const native *state, const gemm_copy *copy, size_t *limit) {
     *limit = 0;
     cl_int status;
-    cl_kernel kernel = clCreateKernel(program, name, &status);
+    cl_kernel kernel = clCreateKernel(copy->program, copy->name, &status);
     if (status == CL_SUCCESS) {
         status = clGetKernelWorkGroupInfo(kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
                                           sizeof *limit, limit, NULL);
         clReleaseKernel(kernel);
     }
     return status == CL_SUCCESS ||
-           gn_fail("gemm.cl: clGetKernelWorkGroupInfo of %s: %s", name, cl_error_name(status));
-}
-
-static void free_programs(native *state) {
-    while (state->programs) {
-        built *first = state->programs;
-        state->programs = first->next;
-        clReleaseProgram(first->program);
-        free(first->epilogue);
-        free(first->options);
-        free(first);
-    }
+           gn_fail("gemm.cl: clGetKernelWorkGroupInfo of %s: %s", copy->name, cl_error_name(status));
 }
 
 // Rows and columns of a way's tile.
@@ -231,11 +231,16 @@ static size_t local_bytes(const native *state, int tile) {
 // The least limit of the four kernels of the first tile, as they are.
 static bool limit_of_all(native *state, size_t *limit) {
     *limit = SIZE_MAX;
+    part parts[4];
     for (int t = 0; t < 4; t++) {
-        const char *name = gpu_kernel_name(GPU_TILE, t / 2, t % 2);
-        cl_program program = gpu_program(state, "", name, GPU_TILE);
+        parts[t] = (part){gpu_kernel_name(GPU_TILE, t / 2, t % 2), GPU_TILE, ""};
+    }
+    if (!compile_parts(state, parts, 4, false)) {
+        return false;
+    }
+    for (int t = 0; t < 4; t++) {
         size_t own;
-        if (!program || !group_limit(state, program, name, &own)) {
+        if (!group_limit(state, copy_of(state, parts[t]), &own)) {
             return false;
         }
         *limit = least(*limit, own);
@@ -258,7 +263,7 @@ static bool find_side(native *state) {
         if (group <= limit) {
             return true;
         }
-        free_programs(state);
+        gemm_copies_free(&state->copies);
     }
     return gn_fail("gemm.cl: no work-group fits %s (at most %zu work-items, %zu bytes of local memory)",
                    device->info.name, device->max_group, device->local_memory);
@@ -278,18 +283,18 @@ static bool prepare_gpu(native *state) {
 
 static void stop(void *state) {
     native *stopped = state;
-    free_programs(stopped);
+    gemm_copies_free(&stopped->copies);
     if (stopped->partial) {
         clReleaseMemObject(stopped->partial);
     }
-    free(stopped->source);
+    free(stopped->copies.source);
     free(stopped);
 }
 
 static void *start(gn_device *device, const char *source) {
     native *state = gn_calloc(1, sizeof *state);
     state->device = device;
-    state->source = gn_strdup(source);
+    state->copies = (gemm_copies){device, gn_strdup(source), compiler_options(device), NULL};
     clGetDeviceInfo(device->info.id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof state->units, &state->units, NULL);
     if (device->class == CLASS_CPU) {
         prepare_cpu(state);
@@ -467,6 +472,45 @@ static void list_ways(const void *state, gemm_shape s, gemm_ways *ways) {
     }
 }
 
+// ---- Parts -------------------------------------------------------------------------------------------
+
+// The one or two kernels of a product by this way, in the order of their launches. Returns how many.
+static int list_parts(const native *state, gemm_shape s, int way, const char *epilogue,
+                      part parts[MOST_PARTS]) {
+    bool cpu = state->device->class == CLASS_CPU, swapped, sliced;
+    const char *kernel;
+    if (cpu) {
+        s = for_cpu(s, &swapped);
+        sliced = way / TILES == SLICES;
+        kernel = cpu_kernel_name((cpu_kernel)(way / TILES), s);
+    } else {
+        sliced = way >= GPU_TILES;
+        kernel = gpu_kernel_name(way, s.transpose_a, s.transpose_b);
+    }
+    parts[0] = (part){kernel, way % (cpu ? TILES : GPU_TILES), sliced ? "" : epilogue};
+    parts[1] = (part){"gemm_fold", cpu ? TILE_WIDE : GPU_TILE, epilogue};
+    return sliced ? 2 : 1;
+}
+
+static void compile(void *started, const gemm_product *products, const int *ways, int count) {
+    native *state = started;
+    part *parts = gn_calloc((size_t)count * MOST_PARTS, sizeof *parts);
+    int listed = 0;
+    for (int i = 0; i < count; i++) {
+        const char *epilogue = products[i].epilogue ? products[i].epilogue : "";
+        listed += list_parts(state, products[i].shape, ways[i], epilogue, parts + listed);
+    }
+    if (!gn_is_off("one-program")) {
+        compile_parts(state, parts, listed, true);
+    }
+    free(parts);
+}
+
+static void forget_plans(void *started) {
+    native *state = started;
+    gemm_copies_forget_plans(&state->copies);
+}
+
 // ---- Launches ----------------------------------------------------------------------------------------
 
 typedef struct {
@@ -481,19 +525,19 @@ typedef struct {
 
 enum { MOST_ARGUMENTS = 7 }; // before an epilogue's; fewer end with size 0
 
-// Appends a launch of a program's kernel, with the epilogue's buffers behind its arguments where that is
-// given; NULL on failure.
-static launch *add_launch(gemm_call *call, cl_program program, const char *name,
-                          const argument arguments[MOST_ARGUMENTS], const gemm_epilogue *epilogue) {
+// Appends a launch of a copy's kernel, with the epilogue's buffers behind its arguments where that is given;
+// NULL on failure, as where there is no copy.
+static launch *add_launch(gemm_call *call, const gemm_copy *copy, const argument arguments[MOST_ARGUMENTS],
+                          const gemm_epilogue *epilogue) {
     prepared_call *prepared = call->prepared;
     launch *l = &prepared->launches[prepared->count];
     cl_int status;
-    if (!program) {
+    if (!copy) {
         return NULL;
     }
-    l->kernel = clCreateKernel(program, name, &status);
+    l->kernel = clCreateKernel(copy->program, copy->name, &status);
     if (status != CL_SUCCESS) {
-        gn_fail("clCreateKernel of %s: %s", name, cl_error_name(status));
+        gn_fail("clCreateKernel of %s: %s", copy->name, cl_error_name(status));
         return NULL;
     }
     prepared->count++;
@@ -508,23 +552,19 @@ static launch *add_launch(gemm_call *call, cl_program program, const char *name,
     return check(status, "clSetKernelArg") ? l : NULL;
 }
 
-static const char *epilogue_source(const gemm_call *call) {
-    return call->epilogue ? call->epilogue->source : "";
-}
-
-// The program of a GPU's kernel; NULL where it cannot run: a large tile and an epilogue need registers too.
-static cl_program fitting_program(native *state, const char *epilogue, const char *kernel, int way) {
-    cl_program program = gpu_program(state, epilogue, kernel, way);
+// The copy of a part; NULL where it cannot run: a GPU's large tile and an epilogue need registers too.
+static const gemm_copy *fitting_copy(native *state, part p) {
+    const gemm_copy *copy = copy_of(state, p);
     size_t group = (size_t)state->side * (size_t)state->side, limit;
-    if (!program || !group_limit(state, program, kernel, &limit)) {
+    if (!copy || !group_limit(state, copy, &limit)) {
         return NULL;
     }
     if (group > limit) {
         gn_fail("it runs in work-groups of %zu, not of %zu%s", limit, group,
-                *epilogue ? ", with its epilogue; GANC_OFF=epilogue does without" : "");
+                *p.epilogue ? ", with its epilogue; GANC_OFF=epilogue does without" : "");
         return NULL;
     }
-    return program;
+    return copy;
 }
 
 static void set_tiles(const native *state, launch *l, int way, gemm_shape s, int slices) {
@@ -537,18 +577,18 @@ static void set_tiles(const native *state, launch *l, int way, gemm_shape s, int
 }
 
 // The second launch of a product in slices; its range is left to the caller.
-static launch *add_fold(gemm_call *call, cl_program program, gemm_shape s) {
+static launch *add_fold(gemm_call *call, part p, gemm_shape s) {
     const prepared_call *prepared = call->prepared;
-    return add_launch(call, program, "gemm_fold",
+    return add_launch(call, copy_of(call->products->state, p),
                       (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(call->slices),
                                                  ARGUMENT(prepared->partial), ARGUMENT(call->c)},
                       call->epilogue);
 }
 
-static bool add_gpu_fold(gemm_call *call) {
+static bool add_gpu_fold(gemm_call *call, part p) {
     native *state = call->products->state;
     gemm_shape s = call->shape;
-    launch *l = add_fold(call, gpu_program(state, epilogue_source(call), "gemm_fold", GPU_TILE), s);
+    launch *l = add_fold(call, p, s);
     size_t allowed = 1;
     if (!l || !check(clGetKernelWorkGroupInfo(l->kernel, state->device->info.id, CL_KERNEL_WORK_GROUP_SIZE,
                                               sizeof allowed, &allowed, NULL),
@@ -561,13 +601,12 @@ static bool add_gpu_fold(gemm_call *call) {
     return true;
 }
 
-static bool prepare_for_gpu(gemm_call *call) {
+static bool prepare_for_gpu(gemm_call *call, const part parts[MOST_PARTS]) {
     native *state = call->products->state;
     gemm_shape s = call->shape;
     bool sliced = call->way >= GPU_TILES;
-    int length = gpu_slice_length(state, s), way = call->way, first = way - way % GPU_TILES + GPU_TILE;
-    const char *epilogue = sliced ? "" : epilogue_source(call),
-               *kernel = gpu_kernel_name(way, s.transpose_a, s.transpose_b);
+    int length = gpu_slice_length(state, s);
+    part p = parts[0];
     call->slices = sliced ? (int)tiles(s.k, length) : 1;
     if (sliced) {
         prepared_call *prepared = call->prepared;
@@ -575,12 +614,12 @@ static bool prepare_for_gpu(gemm_call *call) {
         clRetainMemObject(state->partial);
     }
     // Where the tile has no room for the epilogue, the first one, whose bits are the same, is taken.
-    cl_program program = fitting_program(state, epilogue, kernel, way);
-    if (!program && way != first) {
-        way = first;
-        program = fitting_program(state, epilogue, kernel, way);
+    const gemm_copy *copy = fitting_copy(state, p);
+    if (!copy && p.tile != GPU_TILE) {
+        p.tile = GPU_TILE;
+        copy = fitting_copy(state, p);
     }
-    launch *l = add_launch(call, program, kernel,
+    launch *l = add_launch(call, copy,
                            (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k),
                                                       ARGUMENT(call->a), ARGUMENT(call->b),
                                                       sliced ? ARGUMENT(state->partial) : ARGUMENT(call->c),
@@ -589,8 +628,8 @@ static bool prepare_for_gpu(gemm_call *call) {
     if (!l) {
         return false;
     }
-    set_tiles(state, l, way, s, call->slices);
-    return !sliced || add_gpu_fold(call);
+    set_tiles(state, l, p.tile, s, call->slices);
+    return !sliced || add_gpu_fold(call, parts[1]);
 }
 
 // Work-items, down and across, of a kernel that makes columns of tiles. Most make one column. By blocks an
@@ -613,7 +652,7 @@ static void share_out(int units, gemm_shape s, bool by_blocks, size_t rows, size
     global[1] = columns;
 }
 
-static bool prepare_slices(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, int tile) {
+static bool prepare_slices(gemm_call *call, const part parts[MOST_PARTS], gemm_shape s, cl_mem a, cl_mem b) {
     native *state = call->products->state;
     prepared_call *prepared = call->prepared;
     int length = cpu_slice_length(s);
@@ -623,8 +662,7 @@ static bool prepare_slices(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, in
                       "the slices of a matrix product", NULL);
     launch *l = NULL;
     if (prepared->partial) {
-        const char *kernel = cpu_kernel_name(SLICES, s);
-        l = add_launch(call, cpu_program(state, "", kernel, tile), kernel,
+        l = add_launch(call, copy_of(state, parts[0]),
                        (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k), ARGUMENT(a),
                                                   ARGUMENT(b), ARGUMENT(prepared->partial), ARGUMENT(length)},
                        NULL);
@@ -633,7 +671,7 @@ static bool prepare_slices(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, in
         return false;
     }
     *l = (launch){.kernel = l->kernel, .global = {1, 1, (size_t)call->slices}, .local = {1, 1, 1}};
-    l = add_fold(call, cpu_program(state, epilogue_source(call), "gemm_fold", TILE_WIDE), s);
+    l = add_fold(call, parts[1], s);
     if (!l) {
         return false;
     }
@@ -641,7 +679,7 @@ static bool prepare_slices(gemm_call *call, gemm_shape s, cl_mem a, cl_mem b, in
     return true;
 }
 
-static bool prepare_for_cpu(gemm_call *call) {
+static bool prepare_for_cpu(gemm_call *call, const part parts[MOST_PARTS]) {
     native *state = call->products->state;
     bool swapped;
     gemm_shape s = for_cpu(call->shape, &swapped);
@@ -651,10 +689,9 @@ static bool prepare_for_cpu(gemm_call *call) {
            columns = tiles(s.n, kernel == DOT ? DOT_COLUMNS : width(state, tile));
     cl_mem a = swapped ? call->b : call->a, b = swapped ? call->a : call->b;
     if (kernel == SLICES) {
-        return prepare_slices(call, s, a, b, tile);
+        return prepare_slices(call, parts, s, a, b);
     }
-    const char *name = cpu_kernel_name(kernel, s);
-    launch *l = add_launch(call, cpu_program(state, epilogue_source(call), name, tile), name,
+    launch *l = add_launch(call, copy_of(state, parts[0]),
                            (argument[MOST_ARGUMENTS]){ARGUMENT(s.m), ARGUMENT(s.n), ARGUMENT(s.k),
                                                       ARGUMENT(a), ARGUMENT(b), ARGUMENT(call->c)},
                            call->epilogue);
@@ -673,8 +710,10 @@ static bool prepare_for_cpu(gemm_call *call) {
 
 static bool prepare(gemm_call *call) {
     const native *state = call->products->state;
+    part parts[MOST_PARTS];
+    list_parts(state, call->shape, call->way, call->epilogue ? call->epilogue->source : "", parts);
     call->prepared = gn_calloc(1, sizeof(prepared_call));
-    return state->device->class == CLASS_CPU ? prepare_for_cpu(call) : prepare_for_gpu(call);
+    return state->device->class == CLASS_CPU ? prepare_for_cpu(call, parts) : prepare_for_gpu(call, parts);
 }
 
 static bool enqueue_launch(const native *state, const launch *l, const launch_order *order) {
@@ -717,6 +756,8 @@ const gemm_engine gemm_native = {
     .name = "native",
     .start = start,
     .stop = stop,
+    .compile = compile,
+    .forget_plans = forget_plans,
     .prepare = prepare,
     .enqueue = enqueue,
     .release = release,

@@ -193,6 +193,7 @@ bool gemm_tune(gemm *products, gemm_shape shape, int rounds, gemm_tuning *out) {
     if (done) {
         judge(&t, rounds, out);
         choose(&t, out);
+        gemm_forget_plans(products);
     }
     release(&t);
     return done || gn_fail_within("tuning %s", gemm_shape_words(shape).text);

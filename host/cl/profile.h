@@ -9,7 +9,8 @@ enum { PROFILE_NAME = 64 };
 // What one kernel took.
 typedef struct {
     int launch, part;          // of the program: see profile_begin(); which kernel of that launch
-    char kernel[PROFILE_NAME]; // its name; empty for what was launched out of our sight, as CLBlast's are
+    char kernel[PROFILE_NAME]; // its name in its file; empty for what was launched out of our sight, as
+                               // CLBlast's are
     double ms;
 } profile_time;
 

@@ -39,9 +39,9 @@ typedef struct {
 
 struct gn_program {
     gn_device *device;
-    cl_program fused, moves, image; // moves.cl and image.cl where a step needs them
-    cl_program random[2];           // random.cl, and that with WHOLE
-    cl_mem *chunks;                 // the arena
+    cl_program generated, moves, image; // moves.cl and image.cl where a step needs them
+    cl_program random[2];               // random.cl, and that with WHOLE
+    cl_mem *chunks;                     // the arena
     int chunk_count;
     cl_mem *tensors;     // by node id: the buffer, which is somebody else's; NULL where none
     cl_mem *sub_buffers; // in the order in which they were made
@@ -225,7 +225,8 @@ static bool add_fused(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     gn_node *last = step->nodes[step->count - 1];
     char name[KERNEL_NAME];
-    launch *l = add_kernel(b, b->program->fused, codegen_name(step, b->code.kernel_of_step[s], name), last);
+    launch *l =
+        add_kernel(b, b->program->generated, codegen_name(step, b->code.kernel_of_step[s], name), last);
     if (!l)
         return false;
     step_buffers buffers = codegen_buffers(b->plan, step);
@@ -259,7 +260,8 @@ static bool add_patches(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     gn_node *node = step->nodes[0];
     char name[KERNEL_NAME];
-    launch *l = add_kernel(b, b->program->fused, codegen_name(step, b->code.kernel_of_step[s], name), node);
+    launch *l =
+        add_kernel(b, b->program->generated, codegen_name(step, b->code.kernel_of_step[s], name), node);
     bool cpu = b->device->class == CLASS_CPU;
     patch_loops loops = patch_node_loops(node);
     size_t rows = (size_t)loops.count * (size_t)(node->op == OP_IM2COL ? loops.out_height : loops.height),
@@ -542,26 +544,41 @@ static bool add_commit(builder *b, gn_node *assignment) {
 
 // ---- Programs ----------------------------------------------------------------------------------------
 
-static bool compile_fused(builder *b) {
+static bool compile_generated(builder *b) {
     code_templates texts = {
-        kernels_source(b->device, "pointwise.cl"),
-        kernels_source(b->device, "reduce.cl"),
-        kernels_source(b->device, "columns.cl"),
+        kernels_source(b->device, "operations.cl"), kernels_source(b->device, "pointwise.cl"),
+        kernels_source(b->device, "reduce.cl"),     kernels_source(b->device, "columns.cl"),
         kernels_source(b->device, "conv.cl"),
     };
-    if (texts.pointwise && texts.reduce && texts.columns && texts.conv) {
+    bool done = texts.operations && texts.pointwise && texts.reduce && texts.columns && texts.conv;
+    if (done)
         b->code = codegen(b->device, b->plan, &texts);
+    if (done && b->code.kernels) {
         char *options = gn_format("-DGROUP=%d", GPU_GROUP);
-        b->program->fused =
-            kernels_build(b->device, "pointwise.cl, reduce.cl, columns.cl and conv.cl, as generated",
-                          b->code.source, options);
+        b->program->generated = kernels_build(
+            b->device, "operations.cl, pointwise.cl, reduce.cl, columns.cl and conv.cl, as generated",
+            b->code.source, options);
+        done = b->program->generated;
         free(options);
     }
+    free(texts.operations);
     free(texts.pointwise);
     free(texts.reduce);
     free(texts.columns);
     free(texts.conv);
-    return b->program->fused != NULL;
+    return done;
+}
+
+static void compile_products(builder *b) {
+    const plan *plan = b->plan;
+    gemm_product *products = gn_calloc((size_t)plan->count + 1, sizeof *products);
+    int count = 0;
+    for (int s = 0; s < plan->count; s++)
+        if (plan->steps[s].form == FORM_MATMUL)
+            products[count++] =
+                (gemm_product){shape_of_product(plan->steps[s].nodes[0]), b->code.epilogues[s]};
+    gemm_compile(b->device->gemm, products, count);
+    free(products);
 }
 
 static bool build(builder *b) {
@@ -570,8 +587,9 @@ static bool build(builder *b) {
     program->tensors = gn_calloc((size_t)plan->graph->count, sizeof(cl_mem));
     program->sub_buffers = gn_calloc((size_t)plan->graph->count, sizeof(cl_mem));
     program->launches = gn_calloc((size_t)plan->count + (size_t)plan->commit_count, sizeof(launch));
-    if (!fits_device(b) || !make_arena(b) || !compile_fused(b))
+    if (!fits_device(b) || !make_arena(b) || !compile_generated(b))
         return false;
+    compile_products(b);
     for (int s = 0; s < plan->count; s++)
         if (!add_step(b, s))
             return false;
@@ -667,7 +685,7 @@ void gn_program_free(gn_program *program) {
         free(l->waits);
     }
     release_memory(program);
-    cl_program programs[] = {program->fused, program->moves, program->image, program->random[0],
+    cl_program programs[] = {program->generated, program->moves, program->image, program->random[0],
                              program->random[1]};
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
         if (programs[i])

@@ -13,7 +13,7 @@ typedef enum {
     // sources
     OP_CONSTANT, // number[0] everywhere; a scalar
     OP_VARIABLE, // what a variable holds when the program starts
-    // element by element; kernels_cl/pointwise.cl has op_NAME for each
+    // element by element; kernels_cl/operations.cl has op_NAME for each
     OP_ADD,
     OP_SUB,
     OP_MUL,
