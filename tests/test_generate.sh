@@ -85,6 +85,8 @@ makes cgan --npy walk.npy --interpolate 4 --count 25
 check "4 frames" test "$(find frames -name 'frame-00000[0-3].png' | wc -l)" -eq 4
 check "an interpolation does not begin at the seed's noise" same_part walk.npy 0 hundred.npy 0 5
 check "an interpolation stands still" test "$(part walk.npy 0 25)" != "$(part walk.npy 25 25)"
+makes cgan --class 7 --class gpu --count 1 --npy seven.npy --json
+check "--class gpu hides --class 7" grep -q '"class": 7' out
 makes cgan --class gpu --npy gpu.npy
 check "--class gpu draws nothing" test "$(wc -c <gpu.npy)" -eq $((header + 100 * image))
 

@@ -9,14 +9,13 @@
 #include "io/npy.h"
 #include "io/run_folder.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { COLUMNS = 10, MAX_IMAGES = 200000 };
 
-// What --class takes here: a class of kernels, as everywhere, or one of images.
-static const char *const classes[] = {"cpu", "gpu", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL};
+// What --class takes besides a class of kernels.
+static const char *const labels[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL};
 
 typedef struct {
     generate_options sampling;
@@ -112,7 +111,7 @@ static void say_result(const arguments *a, const generated *g) {
 // ---- The command line --------------------------------------------------------------------------------
 
 static int parse(int argc, char **argv, arguments *a) {
-    const char *models[MAX_MODELS + 1], *model_name = NULL, *class = NULL;
+    const char *models[MAX_MODELS + 1], *model_name = NULL, *label = NULL;
     list_models(models);
     char *models_text = list_words(models);
     generate_options *o = &a->sampling;
@@ -124,6 +123,8 @@ static int parse(int argc, char **argv, arguments *a) {
         {"interpolate", "N", "Samples", "N frames from each noise to another, into the folder of --out",
          INT(&o->frames, 2, MAX_IMAGES, NULL)},
         {"model", "M", "Samples", models_text, CHOICE(&model_name, models)},
+        {"class", "C", "Samples", "0 to 9: draw that class alone, with cgan (default: each in turn)",
+         CHOICE(&label, labels)},
         {"out", "FILE", "Output",
          "the grid of all images, 10 in a row (default: samples.png), or the\n"
          "folder of the frames (default: frames)",
@@ -133,12 +134,7 @@ static int parse(int argc, char **argv, arguments *a) {
          TEXT(&a->npy)},
         {"overwrite", NULL, "Output", "replace files that exist", FLAG(&a->overwrite)},
         {"json", NULL, "Output", "print what was written as a JSON object on stdout", FLAG(&a->json)},
-        {"class", "C", "Device",
-         "0 to 9: draw that class alone, with cgan (default: each in turn);\n"
-         "cpu or gpu: the kernels of a class of device (default: the device's)",
-         CHOICE(&class, classes)},
-        DEVICE_OPTION(o->device),
-        KERNEL_OPTIONS(o->device_options),
+        DEVICE_OPTIONS(o->device, o->device_options),
         {.name = NULL},
     };
     const command_syntax syntax = {
@@ -154,10 +150,8 @@ static int parse(int argc, char **argv, arguments *a) {
     if (status != OPTIONS_OK)
         return status;
     o->model = model_name ? find_model(model_name) : NULL;
-    if (class && isdigit((unsigned char)*class))
-        o->label = *class - '0';
-    else
-        o->device_options.device_class = class;
+    if (label)
+        o->label = *label - '0';
     return OPTIONS_OK;
 }
 

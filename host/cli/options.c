@@ -16,7 +16,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HELP_COLUMN = 28, MAX_OPTIONS = 62, MAX_WORD = 64, FIRST_OPTION = 256 /* behind all letters */ };
+enum {
+    HELP_COLUMN = 28,
+    MAX_OPTIONS = 62,
+    MAX_WORD = 64,
+    MAX_CHOICES = 32,
+    FIRST_OPTION = 256 /* behind all letters */
+};
 
 const char *const device_classes[] = {"cpu", "gpu", NULL};
 const char *const gemm_choices[] = {"auto", "clblast", "native", NULL};
@@ -169,23 +175,28 @@ static bool parse_u64(const char *text, uint64_t *value) {
     return true;
 }
 
-static bool parse_choice(const char *text, const char *const *choices, const char **value) {
-    for (; *choices != NULL; choices++)
-        if (strcmp(text, *choices) == 0) {
-            *value = *choices;
-            return true;
-        }
-    return false;
+// The option, or a later choice of its name, to which the word belongs; NULL for none.
+static const option *find_choice(const option *o, const char *word) {
+    for (const option *other = o; other->name != NULL; other++)
+        for (int i = 0; !strcmp(other->name, o->name) && other->target.choices[i] != NULL; i++)
+            if (strcmp(word, other->target.choices[i]) == 0)
+                return other;
+    return NULL;
 }
 
 static int wrong_choice(const option *o, const char *text) {
-    char *words = list_words(o->target.choices);
-    const char *meant = nearest_name(text, o->target.choices);
+    const char *words[MAX_CHOICES + 1] = {NULL};
+    int count = 0;
+    for (const option *other = o; other->name != NULL; other++)
+        for (int i = 0; !strcmp(other->name, o->name) && other->target.choices[i] && count < MAX_CHOICES; i++)
+            words[count++] = other->target.choices[i];
+    char *list = list_words(words);
+    const char *meant = nearest_name(text, words);
     if (meant == NULL)
-        usage_error("--%s '%s' is unknown; it takes %s", o->name, text, words);
+        usage_error("--%s '%s' is unknown; it takes %s", o->name, text, list);
     else
-        usage_error("--%s '%s' is unknown; did you mean %s? It takes %s", o->name, text, meant, words);
-    free(words);
+        usage_error("--%s '%s' is unknown; did you mean %s? It takes %s", o->name, text, meant, list);
+    free(list);
     return 2;
 }
 
@@ -200,10 +211,13 @@ static int take_argument(const option *o, const char *text) {
             return usage_error("--%s '': an empty text; --%s takes %s", o->name, o->name, o->argument);
         *(const char **)target->value = text;
         return OPTIONS_OK;
-    case OPTION_CHOICE:
-        if (parse_choice(text, target->choices, target->value))
-            return OPTIONS_OK;
-        return wrong_choice(o, text);
+    case OPTION_CHOICE: {
+        const option *chosen = find_choice(o, text);
+        if (chosen == NULL)
+            return wrong_choice(o, text);
+        *(const char **)chosen->target.value = text;
+        return OPTIONS_OK;
+    }
     case OPTION_INT:
         if (parse_int(text, target->low, target->high, target->value))
             return OPTIONS_OK;

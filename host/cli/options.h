@@ -16,7 +16,8 @@
 //
 // Long options only, written out: `--batch 64` or `--batch=64`, before or after the operands. An abbreviation
 // is refused, since the next version's options could change its meaning in somebody's script. --help and -h
-// are understood by every command and stand in no table.
+// are understood by every command and stand in no table. Choices may share a name: a word belongs to the one
+// that has it.
 #ifndef GANC_CLI_OPTIONS_H
 #define GANC_CLI_OPTIONS_H
 
@@ -44,14 +45,10 @@ typedef struct {
 
 // The rows of every command that opens a device, into a const char * and a gn_device_options.
 #define DEVICE_OPTIONS(selector, options)                                                                    \
-    DEVICE_OPTION(selector),                                                                                 \
+    {"device", "D", "Device", "as 'ganc devices' names it: gpu, cpu, amd:0, part of a name, a row's number\n" \
+     "(default: $GANC_DEVICE, else the first GPU, else the first CPU device)", TEXT(&(selector))},           \
     {"class", "C", "Device", "the kernels of a class of device, cpu or gpu (default: the device's)",         \
      CHOICE(&(options).device_class, device_classes)},                                                       \
-    KERNEL_OPTIONS(options)
-#define DEVICE_OPTION(selector)                                                                              \
-    {"device", "D", "Device", "as 'ganc devices' names it: gpu, cpu, amd:0, part of a name, a row's number\n" \
-     "(default: $GANC_DEVICE, else the first GPU, else the first CPU device)", TEXT(&(selector))}
-#define KERNEL_OPTIONS(options)                                                                              \
     {"gemm", "G", "Device", "matrix products by auto, clblast or native (default auto)",                     \
      CHOICE(&(options).gemm, gemm_choices)},                                                                 \
     {"kernels", "DIR", "Device", "read the kernels from DIR/*.cl, rather than those in the program",         \
