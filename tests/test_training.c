@@ -216,6 +216,7 @@ static const struct {
     {&gan, "in-place", "cpu", "native", 0},
     {&gan, "huge-pages", "cpu", "native", 0},
     {&gan, "prefetch", "cpu", "native", 0},
+    {&gan, "one-program", "cpu", "native", 0},
     {&wgan_gp, "linear,common", "cpu", "native", 1e-3},
     {&wgan_gp, "concurrent", "cpu", "native", 0}, // changes when launches run
     {&wgan_gp, "concat", "cpu", "native", 1e-3},
