@@ -1,5 +1,5 @@
 #include "models/layers.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 #include "models/models.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <string.h>
 

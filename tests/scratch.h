@@ -2,7 +2,7 @@
 #ifndef GANC_TESTS_SCRATCH_H
 #define GANC_TESTS_SCRATCH_H
 
-#include "error.h"
+#include "base/error.h"
 #include "ganc.h"
 #include "test.h"
 

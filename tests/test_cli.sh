@@ -214,7 +214,7 @@ expect "the log does not name the data" grep -q '"data":"d?' foreign/log.jsonl
 GANC_OFF=linear,fuse works "" --model gan "${quick[@]}" --out switched
 expect "the log does not name the switches" grep -q '"off":"linear,fuse"' switched/log.jsonl
 root=$(dirname "$kernels")
-sed -n '/ switches\[\] = {/,/^};/p' "$root/host/switches.c" | grep -o '"[a-z-]*"' | tr -d '"' | sort >switches
+sed -n '/ switches\[\] = {/,/^};/p' "$root/host/base/switches.c" | grep -o '"[a-z-]*"' | tr -d '"' | sort >switches
 sed -n '/^| Switch /,/^$/s/^| [^A-Za-z ]\([a-z-]*\)[^A-Za-z ] .*/\1/p' "$root/README.md" | sort >explained
 expect "the README explains other switches than there are" diff switches explained
 GANC_OFF=fuse,linaer fails 1 "GANC_OFF: there is no switch 'linaer'" --model gan "${quick[@]}" --out unswitched

@@ -1,9 +1,9 @@
 // Devices: selectors and cards shown twice, on lists made by hand; errors; kernels that do not compile.
 //
 // Nothing here needs a GPU. What needs a device runs where the machine has one, and says so where not.
+#include "base/error.h"
 #include "cl/device.h"
 #include "cl/kernels.h"
-#include "error.h"
 #include "ganc.h"
 #include "test.h"
 

@@ -1,9 +1,9 @@
 // Matrix products against sums in double: every transposition, sizes around every tile, all three engines;
 // and what is kept of their verification between two starts.
+#include "base/error.h"
 #include "cl/device.h"
 #include "cl/gemm.h"
 #include "cl/kernels.h"
-#include "error.h"
 #include "ganc.h"
 #include "scratch.h"
 #include "test.h"

@@ -2,7 +2,7 @@
 // them, and a graph of this file's own the one that is no model's; whole recorded runs are replay()'s, from
 // the folder that the environment variable GANC_TRACES names. What replay() says of traces that are broken is
 // tried on traces of two steps made here.
-#include "error.h"
+#include "base/error.h"
 #include "io/safetensors.h"
 #include "scratch.h"
 #include "train/tensors.h"

@@ -3,10 +3,10 @@
 // Which devices there are is left to device_list.c, which of them is meant to device_select.c, kernels to
 // kernels.c, matrix products to gemm.c.
 #include "cl/device.h"
+#include "base/error.h"
+#include "base/switches.h"
 #include "cl/gemm.h"
 #include "cl/kernels.h"
-#include "error.h"
-#include "switches.h"
 
 #include <string.h>
 #include <sys/stat.h>

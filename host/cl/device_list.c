@@ -7,8 +7,8 @@
 //
 // What a user calls a device is left to device_select.c.
 #include "cl/device_list.h"
+#include "base/error.h"
 #include "cl/kernels.h"
-#include "error.h"
 
 #include <CL/cl_ext.h>
 #include <dirent.h>

@@ -6,8 +6,8 @@
 // is ever chosen in place of what was asked for.
 //
 // What devices there are, and in which order, is left to device_list.c.
+#include "base/error.h"
 #include "cl/device_list.h"
-#include "error.h"
 
 #include <limits.h>
 #include <string.h>

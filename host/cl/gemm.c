@@ -12,11 +12,11 @@
 // How products are made is left to the engines: gemm_native.c and gemm_clblast.c. So is the layout of tensors
 // to whoever calls, and measuring to gemm_tune.c.
 #include "cl/gemm.h"
+#include "base/error.h"
+#include "base/switches.h"
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
-#include "error.h"
-#include "switches.h"
 
 #include <limits.h>
 #include <math.h>

@@ -6,9 +6,9 @@
 // CLBlast after the tuned one overrides once more.
 //
 // Which of the two to use, and whether their results are right, is left to gemm.c.
+#include "base/error.h"
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
-#include "error.h"
 
 #include <clblast_c.h>
 #include <string.h>

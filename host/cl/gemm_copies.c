@@ -1,7 +1,7 @@
 #include "cl/gemm_copies.h"
+#include "base/error.h"
 #include "cl/gemm.h"
 #include "cl/kernels.h"
-#include "error.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,13 +7,13 @@
 //
 // What the kernels do is left to gemm.cl, their compilation to gemm_copies.c, and whether they are right to
 // gemm.c.
+#include "base/error.h"
+#include "base/switches.h"
 #include "cl/gemm_copies.h"
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
 #include "cl/profile.h"
-#include "error.h"
-#include "switches.h"
 
 #include <limits.h>
 #include <string.h>

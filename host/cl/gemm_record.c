@@ -3,8 +3,8 @@
 //
 // What the findings mean is left to gemm.c and gemm_tune.c.
 #include "cl/gemm_record.h"
+#include "base/error.h"
 #include "cl/gemm_engines.h"
-#include "error.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,13 +5,13 @@
 // first way is compared with the host, the others with the first, bit by bit.
 //
 // What the ways are is left to the engine.
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/numbers.h"
 #include "cl/gemm_engines.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
 #include "cl/profile.h"
-#include "clock.h"
-#include "error.h"
-#include "numbers.h"
 
 #include <math.h>
 #include <string.h>

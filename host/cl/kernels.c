@@ -6,7 +6,7 @@
 //
 // What is compiled, and when, is left to the callers.
 #include "cl/kernels.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 // Buffers, and the variables of a state on a device: a buffer each, made when the first program needs it.
 #include "cl/memory.h"
+#include "base/switches.h"
 #include "cl/kernels.h"
-#include "switches.h"
 
 #include <string.h>
 #include <sys/mman.h>

@@ -1,10 +1,10 @@
 // A device's peaks, by the kernels of peak.cl: each is run several times and the fastest counts, because
 // whatever disturbs a measurement makes it slower.
 #include "cl/peak.h"
+#include "base/clock.h"
+#include "base/error.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
-#include "clock.h"
-#include "error.h"
 
 #include <string.h>
 

@@ -4,10 +4,10 @@
 // Where events lie (peak.c finds that out) each launch is waited for and timed by the clock. What a library
 // launched out of our sight is the time between the end of what came before it and a marker behind it.
 #include "cl/profile.h"
+#include "base/clock.h"
+#include "base/error.h"
 #include "cl/gemm.h"
 #include "cl/kernels.h"
-#include "clock.h"
-#include "error.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 // `ganc bench`: arguments, tables and JSON. Measuring is train/bench.c's, comparing bench_compare.c's.
 #include "train/bench.h"
+#include "base/error.h"
 #include "cli/bench_compare.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "error.h"
 #include "io/json.h"
 
 #include <string.h>

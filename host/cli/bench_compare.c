@@ -4,7 +4,7 @@
 // 5%, and half of what a launch costs: what one record saw does not tell how far a machine drifts between
 // two.
 #include "cli/bench_compare.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <math.h>
 #include <string.h>

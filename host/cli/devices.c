@@ -1,10 +1,10 @@
 // `ganc devices`: what OpenCL offers here, and what it might offer if something were mended.
 //
 // The row numbers and selectors are what --device takes. Finding devices is left to host/cl/.
+#include "base/error.h"
 #include "cl/device.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "error.h"
 #include "io/json.h"
 
 #include <string.h>

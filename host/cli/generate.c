@@ -1,9 +1,9 @@
 // `ganc generate`: samples of a trained generator, as pictures and as numbers. Sampling is generate()'s; here
 // are the files.
 #include "train/generate.h"
+#include "base/error.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "error.h"
 #include "io/image_grid.h"
 #include "io/json.h"
 #include "io/npy.h"

@@ -1,7 +1,7 @@
 // `ganc models`: what there is to train, and what a step of it costs.
+#include "base/error.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "error.h"
 #include "io/json.h"
 #include "train/train.h"
 

@@ -5,7 +5,7 @@
 // meant to be.
 #include "cli/options.h"
 
-#include "error.h"
+#include "base/error.h"
 #include "models/models.h"
 
 #include <ctype.h>

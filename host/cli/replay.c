@@ -1,8 +1,8 @@
 // `ganc replay`: a recorded PyTorch run, repeated and compared. The repeating and comparing is replay()'s;
 // here are the table and the verdict.
+#include "base/error.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "error.h"
 #include "io/json.h"
 #include "train/train.h"
 

@@ -1,9 +1,9 @@
 // `ganc train`: options to a train_options, and its result to a line or a JSON object. Training itself, its
 // progress and the run's folder are train()'s.
 #include "train/train.h"
+#include "base/error.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "error.h"
 #include "io/json.h"
 #include "train/checkpoint.h"
 

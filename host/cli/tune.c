@@ -1,8 +1,8 @@
 // `ganc tune`: arguments, table and JSON. Measuring is cl/gemm_tune.c's.
 #include "train/tune.h"
+#include "base/error.h"
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "error.h"
 #include "io/json.h"
 
 #include <string.h>

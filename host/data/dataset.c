@@ -5,9 +5,9 @@
 // to synthetic.c.
 #include "data/dataset.h"
 
+#include "base/error.h"
 #include "data/idx.h"
 #include "data/synthetic.h"
-#include "error.h"
 
 #include <errno.h>
 #include <string.h>

@@ -11,7 +11,7 @@
 // to dataset.c.
 #include "data/idx.h"
 
-#include "error.h"
+#include "base/error.h"
 
 #include <errno.h>
 #include <inttypes.h>

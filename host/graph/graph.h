@@ -6,7 +6,7 @@
 #ifndef GANC_GRAPH_H
 #define GANC_GRAPH_H
 
-#include "error.h"
+#include "base/error.h"
 #include "ganc.h"
 
 typedef enum {

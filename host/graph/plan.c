@@ -15,8 +15,8 @@
 //  7. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
+#include "base/switches.h"
 #include "graph/planner.h"
-#include "switches.h"
 
 #include <string.h>
 

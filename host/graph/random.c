@@ -4,7 +4,7 @@
 // to their equals in C. That the bits agree rests on fmaf being exact and on -ffp-contract=off. The generator
 // and its streams are described there.
 #include "graph/random.h"
-#include "error.h"
+#include "base/error.h"
 #include "ganc.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 // Files that appear whole or not at all. The data must be on the disk before the rename is: a crash between
 // the two would else leave an empty file under the good name.
 #include "io/atomic_file.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <errno.h>
 #include <fcntl.h>

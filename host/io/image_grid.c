@@ -1,7 +1,7 @@
 // Sample grids. The pixels equal torchvision's bit for bit, so every operation is in float32 and in its
 // order; the range alone is computed in double there, because Python has no other float.
 #include "io/image_grid.h"
-#include "error.h"
+#include "base/error.h"
 #include "io/atomic_file.h"
 
 #include <math.h>

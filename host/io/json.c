@@ -1,5 +1,5 @@
 #include "io/json.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
 // Python dictionary that ends with a newline, filled with spaces so that the data begin at a multiple of 64;
 // the data.
 #include "io/npy.h"
-#include "error.h"
+#include "base/error.h"
 #include "io/atomic_file.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 // Progress on stderr. The bar is one line that is never ended: each drawing starts with a carriage return,
 // and whatever is printed in between wipes it first and draws it again below.
 #include "io/progress.h"
-#include "clock.h"
-#include "error.h"
+#include "base/clock.h"
+#include "base/error.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 // A run's folder. A file is the run's own by its name alone; whatever else lies there belongs to the user and
 // is never touched.
 #include "io/run_folder.h"
-#include "error.h"
+#include "base/error.h"
 #include "io/atomic_file.h"
 
 #include <dirent.h>

@@ -1,7 +1,7 @@
 // Safetensors files. The header stays in memory as JSON, so that names and metadata need no copies; the data
 // lies in one allocation behind it. Nothing here knows what the tensors mean.
 #include "io/safetensors.h"
-#include "error.h"
+#include "base/error.h"
 #include "io/atomic_file.h"
 
 #include <errno.h>

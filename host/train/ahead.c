@@ -8,9 +8,9 @@
 //
 // Other drivers compile by several threads, or quickly.
 #include "train/ahead.h"
+#include "base/switches.h"
 #include "cl/device.h"
 #include "cl/program.h"
-#include "switches.h"
 #include "train/session.h"
 
 #include <fcntl.h>

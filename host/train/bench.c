@@ -8,11 +8,11 @@
 //
 // What single launches take is left to cl/profile.c, peaks to cl/peak.c, tables to cli/bench.c.
 #include "train/bench.h"
+#include "base/clock.h"
+#include "base/numbers.h"
 #include "cl/gemm.h"
 #include "cl/program.h"
-#include "clock.h"
 #include "data/synthetic.h"
-#include "numbers.h"
 #include "train/session.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 // Cases for `ganc bench` of kernels that no model's training step runs, or that only some engine of matrix
 // products runs. tests/test_bench.sh finds a kernel that neither a model nor a case covers.
-#include "error.h"
+#include "base/error.h"
 #include "graph/graph.h"
 #include "train/bench.h"
 

@@ -2,12 +2,12 @@
 // comparison with the options of a resumed run. In the metadata all values are text; reals are written so
 // that reading them gives the same bits.
 #include "train/checkpoint.h"
+#include "base/error.h"
+#include "base/switches.h"
 #include "cl/device.h"
 #include "cl/gemm.h"
-#include "error.h"
 #include "io/json.h"
 #include "io/run_folder.h"
-#include "switches.h"
 #include "train/tensors.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 // generator is built without a device, and its variables are compared with the file's tensors by name and
 // shape. The length of the noise follows from the first weight.
 #include "train/generate.h"
-#include "error.h"
+#include "base/error.h"
 #include "io/run_folder.h"
 #include "train/tensors.h"
 

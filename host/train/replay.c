@@ -2,8 +2,8 @@
 //
 // The trace's images become the data set, in the order recorded; its weights the initial state; its noise
 // and labels the draws of each step. Files keep PyTorch's layouts.
-#include "error.h"
-#include "numbers.h"
+#include "base/error.h"
+#include "base/numbers.h"
 #include "train/session.h"
 #include "train/tensors.h"
 #include "train/train.h"

@@ -1,5 +1,5 @@
 #include "train/session.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <math.h>
 

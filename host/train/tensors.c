@@ -1,5 +1,5 @@
 #include "train/tensors.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <string.h>
 

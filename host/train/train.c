@@ -7,15 +7,15 @@
 // A run goes on from its last checkpoint by being in the state that it was in: nothing below knows whether
 // steps were done by an earlier process, but for the clock and the log, whose later lines are dropped first.
 #include "train/train.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/switches.h"
 #include "cl/gemm.h"
 #include "cl/program.h"
-#include "clock.h"
-#include "error.h"
 #include "io/image_grid.h"
 #include "io/json.h"
 #include "io/progress.h"
 #include "io/run_folder.h"
-#include "switches.h"
 #include "train/ahead.h"
 #include "train/checkpoint.h"
 #include "train/session.h"

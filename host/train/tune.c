@@ -3,7 +3,7 @@
 //
 // Measuring, choosing and keeping are left to cl/gemm_tune.c.
 #include "train/tune.h"
-#include "error.h"
+#include "base/error.h"
 #include "train/session.h"
 
 enum { IMAGES = 1024 };

@@ -3,8 +3,8 @@
 // A function that can fail returns false (or NULL) after it has said why with gn_fail(). Callers pass the
 // failure on and free what they hold; the text is printed once, by main(). A message is one line: what is
 // wrong, with the value; where; what to do about it. A programmer's mistake is no such failure: GN_ASSERT.
-#ifndef GANC_ERROR_H
-#define GANC_ERROR_H
+#ifndef GANC_BASE_ERROR_H
+#define GANC_BASE_ERROR_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // The off switches of the optimisations: the environment variable GANC_OFF names some, as in "fuse,tune".
-#ifndef GANC_SWITCHES_H
-#define GANC_SWITCHES_H
+#ifndef GANC_BASE_SWITCHES_H
+#define GANC_BASE_SWITCHES_H
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
-#include "switches.h"
-#include "error.h"
+#include "base/switches.h"
+#include "base/error.h"
 
 #include <stdlib.h>
 #include <string.h>

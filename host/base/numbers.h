@@ -1,6 +1,6 @@
 // Numbers as a sample, for medians and the like.
-#ifndef GANC_NUMBERS_H
-#define GANC_NUMBERS_H
+#ifndef GANC_BASE_NUMBERS_H
+#define GANC_BASE_NUMBERS_H
 
 // Ascending, in place; none is NaN.
 void sort_numbers(double *numbers, int count);
