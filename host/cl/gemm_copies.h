@@ -37,7 +37,7 @@ typedef struct {
 // failure.
 bool gemm_copies_compile(gemm_copies *copies, const copy_text *texts, int count, bool of_plan);
 
-// The copy, compiled by itself where neither a plan nor itself was; valid until gemm_copies_free(). NULL on
+// The copy: a plan's, or one compiled by itself, now or before; valid until gemm_copies_free(). NULL on
 // failure.
 const gemm_copy *gemm_copies_get(gemm_copies *copies, copy_text text);
 
