@@ -114,18 +114,18 @@ gemm_call *gemm_call_by(gemm *products, gemm_shape shape, int way, cl_mem a, cl_
 }
 
 void gemm_compile(gemm *products, const gemm_product *wanted, int count) {
-    gemm_product *countable = gn_calloc((size_t)count + 1, sizeof *countable);
-    int *ways = gn_calloc((size_t)count + 1, sizeof *ways), taken = 0;
-    for (int i = 0; i < count && products->engine->compile; i++) {
-        if (is_countable(wanted[i].shape)) {
-            ways[taken] = gemm_chosen_way(products, wanted[i].shape);
-            countable[taken++] = wanted[i];
+    for (int i = 0; i < count; i++) {
+        if (!is_countable(wanted[i].shape)) {
+            return;
         }
     }
-    if (taken) {
-        products->engine->compile(products->state, countable, ways, taken);
+    int *ways = gn_calloc((size_t)count + 1, sizeof *ways);
+    for (int i = 0; i < count; i++) {
+        ways[i] = gemm_chosen_way(products, wanted[i].shape);
     }
-    free(countable);
+    if (products->engine->compile) {
+        products->engine->compile(products->state, wanted, ways, count, true);
+    }
     free(ways);
 }
 
@@ -288,20 +288,21 @@ static bool verify(gemm *products) {
     };
     enum { COUNT = sizeof shapes / sizeof *shapes };
     gemm_product verified[COUNT];
+    gemm_ways ways[COUNT];
     int ids[COUNT];
     for (int i = 0; i < COUNT; i++) {
         verified[i] = (gemm_product){sample(products, shapes[i]), NULL};
-        ids[i] = gemm_ways_of(products, shapes[i]).ids[0];
+        ways[i] = gemm_ways_of(products, shapes[i]);
+        ids[i] = ways[i].ids[0];
     }
-    if (products->engine->compile) { // in one program, as for a plan, but not for any
-        products->engine->compile(products->state, verified, ids, COUNT);
-        gemm_forget_plans(products);
+    if (products->engine->compile) {
+        products->engine->compile(products->state, verified, ids, COUNT, false);
     }
     for (int i = 0; i < COUNT; i++) {
         if (!verify_product(products, verified[i].shape, ids[i])) {
             return false;
         }
-        gemm_way_is_right(products, gemm_ways_of(products, shapes[i]).names[0]);
+        gemm_way_is_right(products, ways[i].names[0]);
     }
     return true;
 }

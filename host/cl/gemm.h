@@ -52,8 +52,6 @@ typedef struct {
     const char *epilogue; // its source, or NULL
 } gemm_product;
 
-#define GEMM_COPY "_copy_" // what the names of kernels made of gemm.cl have, and a number, behind those there
-
 // Compiles the kernels of a plan's products in one program, where calls made later find them. What does not
 // compile is compiled by the call that needs it, which says why it fails.
 void gemm_compile(gemm *gemm, const gemm_product *products, int count);

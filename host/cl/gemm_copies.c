@@ -1,6 +1,5 @@
 #include "cl/gemm_copies.h"
 #include "base/error.h"
-#include "cl/gemm.h"
 #include "cl/kernels.h"
 
 #include <stdio.h>
@@ -64,8 +63,10 @@ bool gemm_copies_compile(gemm_copies *copies, const copy_text *texts, int count,
 
 const gemm_copy *gemm_copies_get(gemm_copies *copies, copy_text text) {
     const gemm_copy *found = find(copies->first, text.head, true);
-    if (!found && !(found = find(copies->first, text.head, false)) &&
-        gemm_copies_compile(copies, &text, 1, false)) {
+    if (!found) {
+        found = find(copies->first, text.head, false);
+    }
+    if (!found && gemm_copies_compile(copies, &text, 1, false)) {
         found = copies->first;
     }
     return found;

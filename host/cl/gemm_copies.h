@@ -11,6 +11,7 @@
 #include "cl/device.h"
 
 enum { COPY_NAME = 32 };
+#define GEMM_COPY "_copy_" // what a copy's kernel has, and a number, behind its name in gemm.cl
 
 typedef struct gemm_copy {
     char *head;           // what is before gemm.cl
@@ -37,8 +38,8 @@ typedef struct {
 // failure.
 bool gemm_copies_compile(gemm_copies *copies, const copy_text *texts, int count, bool of_plan);
 
-// The copy: a plan's, or one compiled by itself, now or before; valid until gemm_copies_free(). NULL on
-// failure.
+// The copy: a plan's, which the next start has too; else one compiled by itself, now or before. Valid until
+// gemm_copies_free(). NULL on failure.
 const gemm_copy *gemm_copies_get(gemm_copies *copies, copy_text text);
 
 // Plans that are compiled from now on have none of theirs in an earlier one's program.

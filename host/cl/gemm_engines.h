@@ -20,8 +20,8 @@ typedef struct {
     // Makes the engine ready on a device and gives what it keeps there; NULL on failure. `source` is gemm.cl.
     void *(*start)(gn_device *device, const char *source);
     void (*stop)(void *state);
-    // As gemm_compile() and gemm_forget_plans(), see there; NULL where products have no kernels of ours.
-    void (*compile)(void *state, const gemm_product *products, const int *ways, int count);
+    // As gemm_compile(), by these ways; or for no plan. As gemm_forget_plans(). NULL: has no kernels of ours.
+    void (*compile)(void *state, const gemm_product *products, const int *ways, int count, bool of_plan);
     void (*forget_plans)(void *state);
     // Makes call->prepared, or what else an enqueue needs. release() follows, even after a failure.
     bool (*prepare)(gemm_call *call);

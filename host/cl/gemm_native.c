@@ -492,17 +492,18 @@ static int list_parts(const native *state, gemm_shape s, int way, const char *ep
     return sliced ? 2 : 1;
 }
 
-static void compile(void *started, const gemm_product *products, const int *ways, int count) {
+static void compile(void *started, const gemm_product *products, const int *ways, int count, bool of_plan) {
     native *state = started;
-    part *parts = gn_calloc((size_t)count * MOST_PARTS, sizeof *parts);
+    if (gn_is_off("one-program")) {
+        return;
+    }
+    part *parts = gn_calloc((size_t)count * MOST_PARTS + 1, sizeof *parts);
     int listed = 0;
     for (int i = 0; i < count; i++) {
         const char *epilogue = products[i].epilogue ? products[i].epilogue : "";
         listed += list_parts(state, products[i].shape, ways[i], epilogue, parts + listed);
     }
-    if (!gn_is_off("one-program")) {
-        compile_parts(state, parts, listed, true);
-    }
+    compile_parts(state, parts, listed, of_plan);
     free(parts);
 }
 

@@ -6,7 +6,7 @@
 #include "cl/profile.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "cl/gemm.h"
+#include "cl/gemm_copies.h"
 #include "cl/kernels.h"
 
 #include <string.h>

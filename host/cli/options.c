@@ -175,21 +175,29 @@ static bool parse_u64(const char *text, uint64_t *value) {
     return true;
 }
 
-// The option, or a later choice of its name, to which the word belongs; NULL for none.
+// The next option of the name behind o; NULL for none.
+static const option *next_of_name(const option *o) {
+    for (const option *other = o + 1; other->name != NULL; other++)
+        if (strcmp(other->name, o->name) == 0)
+            return other;
+    return NULL;
+}
+
+// The option, or a later one of its name, to whose choices the word belongs; NULL for none.
 static const option *find_choice(const option *o, const char *word) {
-    for (const option *other = o; other->name != NULL; other++)
-        for (int i = 0; !strcmp(other->name, o->name) && other->target.choices[i] != NULL; i++)
-            if (strcmp(word, other->target.choices[i]) == 0)
-                return other;
+    for (; o != NULL; o = next_of_name(o))
+        for (const char *const *choice = o->target.choices; *choice != NULL; choice++)
+            if (strcmp(word, *choice) == 0)
+                return o;
     return NULL;
 }
 
 static int wrong_choice(const option *o, const char *text) {
     const char *words[MAX_CHOICES + 1] = {NULL};
     int count = 0;
-    for (const option *other = o; other->name != NULL; other++)
-        for (int i = 0; !strcmp(other->name, o->name) && other->target.choices[i] && count < MAX_CHOICES; i++)
-            words[count++] = other->target.choices[i];
+    for (const option *other = o; other != NULL; other = next_of_name(other))
+        for (const char *const *choice = other->target.choices; *choice && count < MAX_CHOICES; choice++)
+            words[count++] = *choice;
     char *list = list_words(words);
     const char *meant = nearest_name(text, words);
     if (meant == NULL)
