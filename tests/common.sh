@@ -13,6 +13,10 @@ cd "$folder/work" || exit 1
 unset GANC_DEVICE GANC_TILE
 export GANC_OFF=ahead # all cores are busy with tests
 
+# For suites of many plans: these share the kernels of products, which other suites have compiled. Elsewhere a plan has
+# its own, as users have.
+share_products() { GANC_OFF+=,one-program; }
+
 # A cache folder of its own: what is measured while other tests run is not for the user's runs. PoCL's, with its
 # compiled kernels, stays where it is.
 export POCL_CACHE_DIR=${POCL_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pocl/kcache}

@@ -6,6 +6,7 @@
 # preprocessor.
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
+share_products
 cc=$2
 kernels=$images/../../kernels_cl
 

@@ -5,6 +5,7 @@
 # test_determinism.sh GANC: the program to test.
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
+share_products
 
 # Of the tests' digits the first 48: an epoch, and with it the second grid, is after three steps of 16, for which other
 # suites have compiled all kernels.
