@@ -211,8 +211,8 @@ works "" --model gan --data $'d\xe9' --steps 1 --batch 16 --out foreign
 expect "the log does not name the data" grep -q '"data":"d?' foreign/log.jsonl
 
 # The switches, which decide the last bits, are in the log.
-GANC_OFF=reuse,in-place works "" --model gan "${quick[@]}" --out switched
-expect "the log does not name the switches" grep -q '"off":"reuse,in-place"' switched/log.jsonl
+GANC_OFF=linear,fuse works "" --model gan "${quick[@]}" --out switched
+expect "the log does not name the switches" grep -q '"off":"linear,fuse"' switched/log.jsonl
 root=$(dirname "$kernels")
 sed -n '/ switches\[\] = {/,/^};/p' "$root/host/base/switches.c" | grep -o '"[a-z-]*"' | tr -d '"' | sort >switches
 sed -n '/^| Switch /,/^$/s/^| [^A-Za-z ]\([a-z-]*\)[^A-Za-z ] .*/\1/p' "$root/README.md" | sort >explained
