@@ -15,7 +15,7 @@
 //     columns[(n, oy, ox), (ky, kx, c)] = image[n, oy * STRIDE + ky - PADDING, ox * STRIDE + kx - PADDING, c]
 //
 // As in pointwise.cl this text is put into the program once for each window that a program has, every time
-// with other values of NAME, FUNCTION and the sizes in capitals. IM2COL or COL2IM says which of the two maps
+// with other values of NAME, FUNCTION, WORK and the sizes in capitals. IM2COL or COL2IM says which of the two maps
 // it is; VECTOR, which divides CHANNELS, how many channels are moved at a time.
 //
 // col2im gathers: each pixel looks up the columns that hold it, those with oy * STRIDE + ky = y + PADDING, at
@@ -31,6 +31,10 @@
 #ifndef NAME // alone: 3x3 windows, two pixels apart, over images (N, 16, 16, 32)
 #define NAME       im2col
 #define FUNCTION   im2col_vector
+#define WORK       im2col_row
+#ifndef APART
+#define APART
+#endif
 #define IM2COL
 #define HEIGHT     16
 #define WIDTH      16
@@ -58,25 +62,37 @@ static T FUNCTION(global const float *image, const uint n, const uint oy, const 
     return y < HEIGHT && x < WIDTH ? LOAD(image + ((n * HEIGHT + y) * WIDTH + x) * CHANNELS + c) : (T)(0.0f);
 }
 
+#ifdef GANC_GPU
+
 kernel void NAME(global const float *image, global float *columns, const uint n) {
     const uint i = get_global_id(0);
     if (i < n) {
-#ifdef GANC_GPU
         const uint tap = i / VECTORS % (K * K), place = i / (VECTORS * K * K), row = place / OUT_WIDTH;
         const T v = FUNCTION(image, row / OUT_HEIGHT, row % OUT_HEIGHT, place % OUT_WIDTH, tap / K, tap % K,
                              i % VECTORS * VECTOR);
         STORE(v, columns + i * VECTOR);
-#else
-        global float *to = columns + i * (OUT_WIDTH * K * K * CHANNELS);
-        for (uint ox = 0; ox < OUT_WIDTH; ox++)
-            for (uint ky = 0; ky < K; ky++)
-#pragma unroll
-                for (uint kx = 0; kx < K; kx++)
-                    for (uint c = 0; c < CHANNELS; c += VECTOR, to += VECTOR)
-                        STORE(FUNCTION(image, i / OUT_HEIGHT, i % OUT_HEIGHT, ox, ky, kx, c), to);
-#endif
     }
 }
+
+#else
+
+// The row of places (n, oy), whose columns go where `to` points.
+static APART void WORK(global const float *image, global float *to, const uint n, const uint oy) {
+    for (uint ox = 0; ox < OUT_WIDTH; ox++)
+        for (uint ky = 0; ky < K; ky++)
+#pragma unroll
+            for (uint kx = 0; kx < K; kx++)
+                for (uint c = 0; c < CHANNELS; c += VECTOR, to += VECTOR)
+                    STORE(FUNCTION(image, n, oy, ox, ky, kx, c), to);
+}
+
+kernel void NAME(global const float *image, global float *columns, const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        WORK(image, columns + i * (OUT_WIDTH * K * K * CHANNELS), i / OUT_HEIGHT, i % OUT_HEIGHT);
+}
+
+#endif
 
 #else
 
@@ -109,20 +125,33 @@ static void FUNCTION(global const float *columns, global float *image, const uin
         STORE(sum[v], image + ((n * HEIGHT + y) * WIDTH + x) * CHANNELS + c + v * VECTOR);
 }
 
+#ifdef GANC_GPU
+
 kernel void NAME(global const float *columns, global float *image, const uint n) {
     const uint i = get_global_id(0);
     if (i < n) {
-#ifdef GANC_GPU
         const uint pixel = i / VECTORS, row = pixel / WIDTH;
         FUNCTION(columns, image, row / HEIGHT, row % HEIGHT, pixel % WIDTH, i % VECTORS * VECTOR);
-#else
-        // By two: with a stride of two, which parts of the windows hold a pixel depends on whether x is even.
-#pragma unroll 2
-        for (uint x = 0; x < WIDTH; x++)
-            FUNCTION(columns, image, i / HEIGHT, i % HEIGHT, x, 0);
-#endif
     }
 }
+
+#else
+
+// The row of pixels (n, y). By two: with a stride of two, which parts of the windows hold a pixel depends on whether
+// x is even.
+static APART void WORK(global const float *columns, global float *image, const uint n, const uint y) {
+#pragma unroll 2
+    for (uint x = 0; x < WIDTH; x++)
+        FUNCTION(columns, image, n, y, x, 0);
+}
+
+kernel void NAME(global const float *columns, global float *image, const uint n) {
+    const uint i = get_global_id(0);
+    if (i < n)
+        WORK(columns, image, i / HEIGHT, i % HEIGHT);
+}
+
+#endif
 
 #undef SHARE
 #undef REACH

@@ -108,11 +108,15 @@
 #define tile_across        OWN(tile_across)
 #define store_square       OWN(store_square)
 #define vector_sum         OWN(vector_sum)
+#define tile_of_dots       OWN(tile_of_dots)
 #define place_in_panel     OWN(place_in_panel)
 #define fetch              OWN(fetch)
 #define put                OWN(put)
 #define add_panels         OWN(add_panels)
+#define add_tile           OWN(add_tile)
 #define add_up             OWN(add_up)
+#define finish_tile        OWN(finish_tile)
+#define store_partial_tile OWN(store_partial_tile)
 #define add_row_of_b       OWN(add_row_of_b)
 #define add_row_of_panel   OWN(add_row_of_panel)
 
@@ -124,11 +128,14 @@
 #endif
 
 // The tiles are arrays, and become registers only where their loops are unrolled in full. Not with ROLL, for the
-// kernels of GPUs on a CPU, by PoCL: it makes work-items lanes of vectors, and their arrays lie in memory anyway.
+// kernels of GPUs on a CPU, by PoCL: it keeps the arrays of work-items in memory anyway. There the PIECEs of a kernel
+// are functions of their own, which are compiled once and not once for each place and copy: 0.7 s and not 1.5.
 #if defined ROLL && defined POCL_DEVICE_ADDRESS_BITS
 #define UNROLL _Pragma("unroll 1")
+#define PIECE  NOT_INLINED
 #else
 #define UNROLL _Pragma("unroll")
+#define PIECE  INLINED
 #endif
 #define UNROLL_BY_2 _Pragma("unroll 2")
 #define UNROLL_BY_8 _Pragma("unroll 8")
@@ -136,11 +143,15 @@
 
 // PoCL makes three copies of a kernel, with all that is inlined in it: large functions say that they are not.
 #define NOT_INLINED __attribute__((noinline))
+#define INLINED     __attribute__((always_inline))
 
-// What gets a local array is inlined, or gets it in a way that is no constant. Else, where all callers pass the
-// same one, the compiler writes its address into the function, and PoCL 3.1 gives the kernel another array.
-#define INLINED       __attribute__((always_inline))
+// What gets a local array gets it in a way that is no constant. Else, where all callers pass the same one, the
+// compiler writes its address into the function, and PoCL 3.1 gives the kernel another array.
+#if defined GANC_GPU && !defined ROLL
+#define PASSED(array) (array)
+#else
 #define PASSED(array) ((array) + (m < 0))
+#endif
 
 #ifndef DEPTH // steps of l that are summed before they are added to C; a multiple of VW and TK
 #define DEPTH 128
@@ -297,7 +308,7 @@ static void transpose_square(VECTOR x[VW]) {
 }
 
 // panel[l][q] = B[from + l, j + q], zero right of the last column; B stored (k, n)
-static void pack_rows(local float *panel, global const float *b, int n, int from, int depth, int j) {
+NOT_INLINED static void pack_rows(local float *panel, global const float *b, int n, int from, int depth, int j) {
     int columns = n - j;
     global const float *row = b + from * n + j;
     for (int l = 0; l < depth; l++, row += n, panel += NR) {
@@ -669,12 +680,8 @@ static float vector_sum(VECTOR x) {
     return (x4.x + x4.z) + (x4.y + x4.w);
 }
 
-kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-gemm_dot(int m, int n, int k, global const float *restrict a, global const float *restrict b,
-         global float *restrict c) {
-    int i = (int)get_global_id(0) * DM;
-    int j = (int)get_global_id(1) * DN;
-
+NOT_INLINED static void tile_of_dots(int i, int j, int m, int n, int k, global const float *restrict a,
+                                     global const float *restrict b, global float *restrict c) {
     global const float *a_rows[DM], *b_rows[DN];
     VECTOR acc[DM][DN];
     UNROLL
@@ -719,6 +726,12 @@ gemm_dot(int m, int n, int k, global const float *restrict a, global const float
     }
 }
 
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gemm_dot(int m, int n, int k, global const float *restrict a, global const float *restrict b,
+         global float *restrict c) {
+    tile_of_dots((int)get_global_id(0) * DM, (int)get_global_id(1) * DN, m, n, k, a, b, c);
+}
+
 #endif
 
 #else // GANC_GPU
@@ -737,33 +750,34 @@ gemm_dot(int m, int n, int k, global const float *restrict a, global const float
 #define STORE(value, at, to) *(to) = (value)
 #define PITCH (TILE + 1) // an odd pitch: a column of a panel spreads over the banks of local memory
 
-// Where the work-item's element number p of a panel lies: dl along l, dr along the operand's rows (A's i, B's
-// j). `along_l` says which of the two is contiguous in memory, and so which one neighbouring work-items share
-// out.
-static int2 place_in_panel(int p, int along_l) {
-    int e = p * SIDE * SIDE + (int)(get_local_id(1) * SIDE + get_local_id(0));
+// Where element number p of the panel's part lies that a work-item copies: dl along l, dr along the operand's rows
+// (A's i, B's j). `along_l` says which of the two is contiguous in memory, and so which one neighbouring work-items
+// share out.
+static int2 place_in_panel(int p, int item, int along_l) {
+    int e = p * SIDE * SIDE + item;
     return along_l ? (int2)(e % TK, e / TK) : (int2)(e / TILE, e % TILE);
 }
 
 // Loads the work-item's share of a panel whose first element is (l0, r0), zeros where the matrix ends.
-static void fetch(float share[SHARE], global const float *x, int along_l, int rows, int k, int r0, int l0) {
+PIECE static void fetch(float share[SHARE], int item, global const float *x, int along_l, int rows, int k, int r0,
+                        int l0) {
     UNROLL
     for (int p = 0; p < SHARE; p++) {
-        int2 d = place_in_panel(p, along_l);
+        int2 d = place_in_panel(p, item, along_l);
         int l = l0 + d.x, r = r0 + d.y;
         share[p] = l < k && r < rows ? x[along_l ? r * k + l : l * rows + r] : 0.0f;
     }
 }
 
-INLINED static void put(local float *panel, const float share[SHARE], int along_l) {
+PIECE static void put(local float *panel, int item, const float share[SHARE], int along_l) {
     UNROLL
     for (int p = 0; p < SHARE; p++) {
-        int2 d = place_in_panel(p, along_l);
+        int2 d = place_in_panel(p, item, along_l);
         panel[d.x * PITCH + d.y] = share[p];
     }
 }
 
-static void clear_tile(float acc[WPT][WPT]) {
+PIECE static void clear_tile(float acc[WPT][WPT]) {
     UNROLL
     for (int r = 0; r < WPT; r++) {
         UNROLL
@@ -772,8 +786,9 @@ static void clear_tile(float acc[WPT][WPT]) {
     }
 }
 
-INLINED static void add_panels(float acc[WPT][WPT], local const float *panel_a, local const float *panel_b) {
-    int x = (int)get_local_id(0), y = (int)get_local_id(1);
+// For the work-item at (x, y).
+PIECE static void add_panels(float acc[WPT][WPT], int x, int y, local const float *panel_a,
+                             local const float *panel_b) {
     UNROLL
     for (int l = 0; l < TK; l++) {
         float row[WPT];
@@ -790,36 +805,45 @@ INLINED static void add_panels(float acc[WPT][WPT], local const float *panel_a, 
     }
 }
 
+PIECE static void add_tile(float sum[WPT][WPT], const float acc[WPT][WPT]) {
+    UNROLL
+    for (int r = 0; r < WPT; r++) {
+        UNROLL
+        for (int q = 0; q < WPT; q++)
+            sum[r][q] += acc[r][q];
+    }
+}
+
 // The group's tile summed up over l from `from` to `to`. While one pair of panels is used, the next is loaded.
 INLINED static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, int to, global const float *a,
-                   int transpose_a, global const float *b, int transpose_b, local float *panel_a,
-                   local float *panel_b) {
+                           int transpose_a, global const float *b, int transpose_b, local float *panel_a,
+                           local float *panel_b) {
+    int x = (int)get_local_id(0), y = (int)get_local_id(1), item = y * SIDE + x;
     int i0 = (int)get_group_id(1) * TILE, j0 = (int)get_group_id(0) * TILE;
     float acc[WPT][WPT], next_a[SHARE], next_b[SHARE];
-    fetch(next_a, a, !transpose_a, m, k, i0, from);
-    fetch(next_b, b, transpose_b, n, k, j0, from);
+    fetch(next_a, item, a, !transpose_a, m, k, i0, from);
+    fetch(next_b, item, b, transpose_b, n, k, j0, from);
     clear_tile(sum);
     for (int block = from; block < to; block += DEPTH) {
         clear_tile(acc);
         for (int l0 = block; l0 < min(block + DEPTH, to); l0 += TK) {
-            put(panel_a, next_a, !transpose_a);
-            put(panel_b, next_b, transpose_b);
+            put(PASSED(panel_a), item, next_a, !transpose_a);
+            put(PASSED(panel_b), item, next_b, transpose_b);
             barrier(CLK_LOCAL_MEM_FENCE);
             if (l0 + TK < to) {
-                fetch(next_a, a, !transpose_a, m, k, i0, l0 + TK);
-                fetch(next_b, b, transpose_b, n, k, j0, l0 + TK);
+                fetch(next_a, item, a, !transpose_a, m, k, i0, l0 + TK);
+                fetch(next_b, item, b, transpose_b, n, k, j0, l0 + TK);
             }
-            add_panels(acc, panel_a, panel_b);
+            add_panels(acc, x, y, PASSED(panel_a), PASSED(panel_b));
             barrier(CLK_LOCAL_MEM_FENCE);
         }
-        UNROLL
-        for (int r = 0; r < WPT; r++) {
-            UNROLL
-            for (int q = 0; q < WPT; q++)
-                sum[r][q] += acc[r][q];
-        }
+        add_tile(sum, acc);
     }
 }
+
+// The first of the work-item's elements of C; the others lie SIDE apart.
+#define FIRST_I (int)get_group_id(1) * TILE + (int)get_local_id(1)
+#define FIRST_J (int)get_group_id(0) * TILE + (int)get_local_id(0)
 
 // FOR_TILE(statement): for each element (i, j) of the work-item's that lies inside C, whose sum is sum[r][q].
 #define FOR_TILE(statement)                                                                                  \
@@ -827,12 +851,21 @@ INLINED static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, i
     for (int r = 0; r < WPT; r++) {                                                                          \
         UNROLL                                                                                               \
         for (int q = 0; q < WPT; q++) {                                                                      \
-            int i = (int)get_group_id(1) * TILE + (int)get_local_id(1) + r * SIDE;                           \
-            int j = (int)get_group_id(0) * TILE + (int)get_local_id(0) + q * SIDE;                           \
+            int i = first_i + r * SIDE, j = first_j + q * SIDE;                                              \
             if (i < m && j < n)                                                                              \
                 statement;                                                                                   \
         }                                                                                                    \
     }
+
+PIECE static void finish_tile(const float sum[WPT][WPT], int first_i, int first_j, int m, int n,
+                              global float *c PARAMETERS) {
+    FOR_TILE(FINISH(i, j, sum[r][q]))
+}
+
+PIECE static void store_partial_tile(const float sum[WPT][WPT], int first_i, int first_j, int m, int n, int slice,
+                                     global float *partial) {
+    FOR_TILE(partial[(slice * m + i) * n + j] = sum[r][q])
+}
 
 #define PRODUCT(letters, transpose_a, transpose_b)                                                           \
     kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_##letters(                         \
@@ -841,7 +874,7 @@ INLINED static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, i
         local float panel_a[TK * PITCH], panel_b[TK * PITCH];                                                \
         float sum[WPT][WPT];                                                                                 \
         add_up(sum, m, n, k, 0, k, a, transpose_a, b, transpose_b, panel_a, panel_b);                        \
-        FOR_TILE(FINISH(i, j, sum[r][q]))                                                                    \
+        finish_tile(sum, FIRST_I, FIRST_J, m, n, c ARGUMENTS);                                               \
     }
 
 #ifdef ONLY_gemm_nn
@@ -865,7 +898,7 @@ PRODUCT(tt, 1, 1)
         float sum[WPT][WPT];                                                                                 \
         int slice = (int)get_group_id(2), from = slice * length;                                             \
         add_up(sum, m, n, k, from, min(from + length, k), a, transpose_a, b, transpose_b, panel_a, panel_b); \
-        FOR_TILE(partial[(slice * m + i) * n + j] = sum[r][q])                                               \
+        store_partial_tile(sum, FIRST_I, FIRST_J, m, n, slice, partial);                                     \
     }
 
 #ifdef ONLY_gemm_sliced_nn

@@ -4,7 +4,8 @@
 //     sum[o * INNER + c] = sum over r of x[(o * RUN + r) * INNER + c]
 // Sums over rows have OUTER = 1, sums along rows INNER = 1. As in pointwise.cl this text is put into the
 // program once for each fused step, with other values of
-//     NAME, PARAMETERS  the kernel's name and its buffers; the results are among them
+//     NAME, WORK        the names of the kernel and, CPU devices, of what a work-item does
+//     PARAMETERS, ARGUMENTS  its buffers; the results are among them
 //     SUMS, RESULTS     how many sums over the same elements it makes, and their buffers, "a, b"
 //     ELEMENT(i, term)  computes what is summed at i, VECTOR elements of type T into term[q] for each sum q, and
 //                       stores what others need of what it comes by
@@ -34,7 +35,12 @@
 #ifndef NAME // alone: the sums of each column of x (64, 512)
 #define T          float
 #define NAME       reduce
+#define WORK       sum_columns
+#ifndef APART
+#define APART
+#endif
 #define PARAMETERS global const float *terms, global float *sum
+#define ARGUMENTS  , terms, sum
 #define SUMS       1
 #define RESULTS    sum
 #define ELEMENT(i, term) term[0] = terms[i]
@@ -91,12 +97,13 @@ kernel void NAME(PARAMETERS) {
         EACH_SUM(q) result[q][o * INNER + c] = part[q][x];
 }
 
-#elif INNER > 1
+#else
+#if INNER > 1
 
-kernel void NAME(PARAMETERS) {
+static APART void WORK(const uint item, PARAMETERS) {
     global float *const result[SUMS] = {RESULTS};
     const uint items = INNER / (SIDE * VECTOR); // of a row
-    const uint o = get_global_id(0) / items, c = get_global_id(0) % items * (SIDE * VECTOR);
+    const uint o = item / items, c = item % items * (SIDE * VECTOR);
     T total[SUMS][SIDE], lost[SUMS][SIDE], term[SUMS];
     EACH_SIDE(s) EACH_SUM(q) total[q][s] = lost[q][s] = (T)(0.0f);
     for (uint r = 0; r < RUN; r++) {
@@ -111,9 +118,8 @@ kernel void NAME(PARAMETERS) {
 
 #else
 
-kernel void NAME(PARAMETERS) {
+static APART void WORK(const uint o, PARAMETERS) {
     global float *const result[SUMS] = {RESULTS};
-    const uint o = get_global_id(0);
     T total[SUMS], lost[SUMS], term[SUMS];
     EACH_SUM(q) total[q] = lost[q] = (T)(0.0f);
     for (uint r = 0; r < RUN; r += VECTOR) {
@@ -121,6 +127,12 @@ kernel void NAME(PARAMETERS) {
         EACH_SUM(q) ADD(T, total[q], lost[q], term[q])
     }
     EACH_SUM(q) result[q][o] = FOLD(total[q]);
+}
+
+#endif
+
+kernel void NAME(PARAMETERS) {
+    WORK(get_global_id(0) ARGUMENTS);
 }
 
 #endif

@@ -241,6 +241,16 @@ static void print_arguments(FILE *out, int reads, int writes) {
         fprintf(out, ", out%d", i);
 }
 
+// PARAMETERS and ARGUMENTS of a kernel and what it calls; the arguments begin with a comma, for they stand
+// last.
+static void print_signature(FILE *out, const step_buffers *buffers) {
+    fputs("#define PARAMETERS ", out);
+    print_parameters(out, buffers, buffers->writes);
+    fputs("\n#define ARGUMENTS ", out);
+    print_arguments(out, buffers->reads, buffers->writes);
+    fputs("\n", out);
+}
+
 static void print_types(FILE *out, int vector) {
     const char *suffix = vector_suffix(vector);
     fprintf(out, "#define VECTOR %d\n#define T float%s\n#define CONVERT convert_float%s\n", vector, suffix,
@@ -292,14 +302,12 @@ static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, 
     print_parameters(out, &buffers, buffers.writes);
     fputs(") {\n", out);
     print_body(out, step, &buffers, 0, vector);
-    fputs("#define PARAMETERS ", out);
-    print_parameters(out, &buffers, buffers.writes);
-    fputs("\n#define ELEMENT(i) FUNCTION(i", out);
-    print_arguments(out, buffers.reads, buffers.writes);
-    fprintf(out,
-            ")\n%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n"
-            "#undef LOAD\n#undef STORE\n",
-            template);
+    print_signature(out, &buffers);
+    fprintf(
+        out,
+        "#define ELEMENT(i) FUNCTION(i ARGUMENTS)\n%s#undef PARAMETERS\n#undef ARGUMENTS\n#undef ELEMENT\n"
+        "#undef VECTOR\n#undef T\n#undef CONVERT\n#undef LOAD\n#undef STORE\n",
+        template);
 }
 
 // The epilogue of a product, whose kernel calls FUNCTION with a value of the product, v0, at element i, and
@@ -346,18 +354,18 @@ static void print_sums(FILE *out, const plan *plan, const plan_step *step, int v
         print_operand(out, step, &buffers, step->nodes[elements + q], 0, vector);
         fputs(";\n", out);
     }
-    fputs("}\n#define PARAMETERS ", out);
-    print_parameters(out, &buffers, buffers.writes);
-    fputs("\n#define ELEMENT(i, term) FUNCTION(i, term", out);
-    print_arguments(out, buffers.reads, buffers.writes);
-    fputs(")\n#define RESULTS ", out);
+    fputs("}\n", out);
+    print_signature(out, &buffers);
+    fputs("#define ELEMENT(i, term) FUNCTION(i, term ARGUMENTS)\n#define RESULTS ", out);
     for (int q = 0; q < sums; q++)
         fprintf(out, "%sout%d", q ? ", " : "",
                 find(buffers.written, buffers.writes, step->nodes[elements + q]));
     fprintf(out, "\n#define SUMS %d\n#define SIDE %d\n#define OUTER %d\n#define RUN %d\n#define INNER %d\n",
             sums, side, loops.outer, loops.run, loops.inner);
-    fprintf(out, "%s#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
-    fputs("#undef FOLD\n#undef LOAD\n#undef STORE\n#undef RESULTS\n#undef SUMS\n#undef SIDE\n#undef OUTER\n"
+    fprintf(out, "%s#undef PARAMETERS\n#undef ARGUMENTS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n",
+            template);
+    fputs("#undef CONVERT\n#undef FOLD\n#undef LOAD\n#undef STORE\n#undef RESULTS\n#undef SUMS\n#undef "
+          "SIDE\n#undef OUTER\n"
           "#undef RUN\n#undef INNER\n",
           out);
 }
@@ -459,7 +467,7 @@ static void print_columns(FILE *out, const plan *plan, const plan_step *step, in
     print_types(out, vector);
     print_memory(out, vector, false);
     fprintf(out, "#define RUN %d\n#define INNER %d\n", loops.run, loops.inner);
-    fputs("static void FUNCTION(const place at, ", out);
+    fputs("static APART void FUNCTION(const place at, ", out);
     print_parameters(out, &s.buffers, s.buffers.writes);
     fputs(") {\n    const uint column = at.column, i = column;\n", out);
     for (int loop = 0; loop < s.loops; loop++) {
@@ -470,12 +478,13 @@ static void print_columns(FILE *out, const plan *plan, const plan_step *step, in
     }
     fputs("    WAIT_FOR_READERS;\n", out);
     print_stores_of_columns(out, &s, "STORE_COLUMN", 0, false);
-    fputs("}\n#define PARAMETERS ", out);
-    print_parameters(out, &s.buffers, s.buffers.writes);
-    fputs("\n#define BODY(at) FUNCTION(at", out);
-    print_arguments(out, s.buffers.reads, s.buffers.writes);
-    fprintf(out, ")\n%s#undef PARAMETERS\n#undef BODY\n#undef VECTOR\n#undef T\n#undef CONVERT\n", template);
-    fputs("#undef LOAD\n#undef STORE\n#undef RUN\n#undef INNER\n", out);
+    fputs("}\n", out);
+    print_signature(out, &s.buffers);
+    fprintf(out,
+            "#define BODY(at) FUNCTION(at ARGUMENTS)\n%s#undef PARAMETERS\n#undef ARGUMENTS\n#undef BODY\n",
+            template);
+    fputs("#undef VECTOR\n#undef T\n#undef CONVERT\n#undef LOAD\n#undef STORE\n#undef RUN\n#undef INNER\n",
+          out);
     free(s.loop);
 }
 
@@ -533,8 +542,9 @@ static char *step_text(const gn_device *device, const plan *plan, const plan_ste
 static void print_column_macros(FILE *out, const code_templates *templates) {
     fprintf(
         out,
-        "%s#undef T\n#undef NAME\n#undef PARAMETERS\n#undef ELEMENT\n#undef VECTOR\n#undef SIDE\n"
-        "#undef SUMS\n#undef RESULTS\n#undef OUTER\n#undef RUN\n#undef INNER\n#undef FOLD\n#undef STORE\n",
+        "%s#undef T\n#undef NAME\n#undef WORK\n#undef PARAMETERS\n#undef ARGUMENTS\n#undef ELEMENT\n"
+        "#undef VECTOR\n#undef SIDE\n#undef SUMS\n#undef RESULTS\n#undef OUTER\n#undef RUN\n#undef INNER\n"
+        "#undef FOLD\n#undef STORE\n",
         skip_head(templates->reduce));
     fprintf(out,
             "%s#undef NAME\n#undef PARAMETERS\n#undef BODY\n#undef RUN\n#undef INNER\n#undef VECTOR\n"
@@ -589,8 +599,10 @@ generated_code codegen(const gn_device *device, const plan *plan, const code_tem
         texts[code.kernels++] = text;
         char name[KERNEL_NAME];
         codegen_name(step, k, name);
-        fprintf(out, "\n#define NAME %s\n#define FUNCTION %s_element\n%s#undef NAME\n#undef FUNCTION\n", name,
-                name, text);
+        fprintf(out,
+                "\n#define NAME %s\n#define FUNCTION %s_element\n#define WORK %s_work\n%s#undef NAME\n"
+                "#undef FUNCTION\n#undef WORK\n",
+                name, name, name, text);
     }
     fclose(out);
     for (int i = 0; i < code.kernels; i++)

@@ -181,8 +181,8 @@ static bool compile_parts(native *state, const part *parts, int count, bool of_p
     return done;
 }
 
-// On a CPU, where a test runs them, PoCL compiles the unrolled kernels of GPUs twice as long and runs them a
-// third as fast.
+// On a CPU, where a test runs them, PoCL compiles the unrolled kernels of GPUs four times as long and runs
+// them a third as fast.
 static const char *compiler_options(const gn_device *device) {
     return device->class == CLASS_CPU     ? gn_is_off("prefetch") ? "-DNO_PREFETCH" : NULL
            : device_is_cpu(&device->info) ? "-DROLL"

@@ -240,7 +240,10 @@ static bool add_fused(builder *b, int s) {
     size_t vector = (size_t)codegen_vector(b->device, step);
     if (step->form == FORM_POINTWISE) {
         size_t n = gn_shape_count(last->shape);
-        return set_number(l, &index, (cl_uint)n) && set_range(b, l, n / vector, group_size(b));
+        size_t vectors = n / vector, group = group_size(b);
+        return set_number(l, &index, (cl_uint)n) &&
+               (b->device->class == CLASS_CPU ? set_range(b, l, round_up(vectors, group) / group, 1)
+                                              : set_range(b, l, vectors, group));
     }
     sum_loops loops = plan_step_loops(step);
     if (b->device->class == CLASS_GPU)
