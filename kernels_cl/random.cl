@@ -23,7 +23,7 @@
 // `step` is read on the device. n is at most 2^31; no alignment beyond the type's. The loops are unrolled
 // because CPU compilers put neighbouring work-items into one vector only where no loop is left in them:
 // normals are three times faster on PoCL. Where a vector's stores take no mask (AVX2), no condition may be
-// left either: WHOLE says that first and n are multiples of 4 and that there are exactly n / 4 work-items.
+// left either: for the kernels named _whole first and n are multiples of 4, and there are exactly n / 4 work-items.
 
 #ifdef __OPENCL_VERSION__
 #pragma OPENCL FP_CONTRACT OFF
@@ -111,14 +111,18 @@ static normal_pair normals_of(uint a, uint b) {
 
 #ifdef __OPENCL_VERSION__
 
-#ifdef WHOLE
-#define IN_TENSOR(e) true
-#else // for a lane before the tensor's start e wraps round to a huge number: one comparison guards both ends
-#define IN_TENSOR(e) ((e) < n)
-#endif
+// What all kernels take beside `out`, and hand on.
+#define DRAW                                                                                                 \
+    global const int *step, const uint seed_low, const uint seed_high, const uint stream, const uint first,  \
+        const uint n
+#define DRAWN step, seed_low, seed_high, stream, first, n
 
-kernel void random_uniform(global float *out, global const int *step, const uint seed_low,
-                           const uint seed_high, const uint stream, const uint first, const uint n) {
+#define INLINED __attribute__((always_inline))
+
+// For a lane before the tensor's start e wraps round to a huge number: one comparison guards both ends.
+#define IN_TENSOR(e) (whole || (e) < n)
+
+INLINED static void draw_uniform(const bool whole, global float *out, DRAW) {
     const uint i = get_global_id(0);
     const random_words words = random_block(seed_low, seed_high, stream, step[0], first / 4 + i);
 #pragma unroll
@@ -129,8 +133,7 @@ kernel void random_uniform(global float *out, global const int *step, const uint
     }
 }
 
-kernel void random_normal(global float *out, global const int *step, const uint seed_low,
-                          const uint seed_high, const uint stream, const uint first, const uint n) {
+INLINED static void draw_normal(const bool whole, global float *out, DRAW) {
     const uint i = get_global_id(0);
     const random_words words = random_block(seed_low, seed_high, stream, step[0], first / 4 + i);
 #pragma unroll
@@ -144,8 +147,7 @@ kernel void random_normal(global float *out, global const int *step, const uint 
     }
 }
 
-kernel void random_below(global int *out, global const int *step, const uint seed_low, const uint seed_high,
-                         const uint stream, const uint first, const uint n, const uint bound) {
+INLINED static void draw_below(const bool whole, global int *out, DRAW, const uint bound) {
     const uint i = get_global_id(0);
     const random_words words = random_block(seed_low, seed_high, stream, step[0], first / 4 + i);
 #pragma unroll
@@ -156,4 +158,31 @@ kernel void random_below(global int *out, global const int *step, const uint see
     }
 }
 
+kernel void random_uniform(global float *out, DRAW) {
+    draw_uniform(false, out, DRAWN);
+}
+
+kernel void random_normal(global float *out, DRAW) {
+    draw_normal(false, out, DRAWN);
+}
+
+kernel void random_below(global int *out, DRAW, const uint bound) {
+    draw_below(false, out, DRAWN, bound);
+}
+
+#ifdef GANC_CPU
+
+kernel void random_uniform_whole(global float *out, DRAW) {
+    draw_uniform(true, out, DRAWN);
+}
+
+kernel void random_normal_whole(global float *out, DRAW) {
+    draw_normal(true, out, DRAWN);
+}
+
+kernel void random_below_whole(global int *out, DRAW, const uint bound) {
+    draw_below(true, out, DRAWN, bound);
+}
+
+#endif
 #endif

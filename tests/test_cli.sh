@@ -176,8 +176,8 @@ expect "a run that did not start left a folder" test ! -e runs
 
 cp -r "$kernels" kernels_cl
 echo 'kernel void broken(global float *x) { x[0] = undeclared_name; }' >>kernels_cl/random.cl
-line=$(wc -l <kernels_cl/random.cl)
-breaks 1 "random.cl does not compile" --model gan "${quick[@]}" --out broken --kernels kernels_cl
+line=$(cat kernels_cl/{moves,image,random}.cl | wc -l)
+breaks 1 "moves.cl, image.cl and random.cl does not compile" --model gan "${quick[@]}" --out broken --kernels kernels_cl
 expect "the compiler's log is missing" grep -q "undeclared identifier 'undeclared_name'" err
 expect "the source's line is missing" grep -q "$line.*x\[0\] = undeclared_name" err
 

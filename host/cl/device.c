@@ -146,6 +146,9 @@ void gn_device_free(gn_device *device) {
         clFinish(device->queue);
     }
     gemm_free(device->gemm);
+    if (device->fixed) {
+        clReleaseProgram(device->fixed);
+    }
     cl_command_queue queues[] = {device->queue, device->concurrent};
     for (int i = 0; i < 2; i++) {
         if (queues[i]) {

@@ -25,6 +25,7 @@ struct gn_device {
     size_t cached; // bytes of a tensor up to which it is stored through the caches, and above past them
     size_t arenas; // bytes that its programs' steps use, beside the variables
     struct gemm *gemm;
+    cl_program fixed; // kernels that programs share; NULL until the first one needs some: see program.c
     struct profile *profile; // not NULL while launches are timed: see profile.h
 };
 

@@ -39,9 +39,8 @@ typedef struct {
 
 struct gn_program {
     gn_device *device;
-    cl_program generated, moves, image; // moves.cl and image.cl where a step needs them
-    cl_program random[2];               // random.cl, and that with WHOLE
-    cl_mem *chunks;                     // the arena
+    cl_program generated;
+    cl_mem *chunks; // the arena
     int chunk_count;
     cl_mem *tensors;     // by node id: the buffer, which is somebody else's; NULL where none
     cl_mem *sub_buffers; // in the order in which they were made
@@ -122,16 +121,23 @@ static char *describe(const char *what, const gn_node *node) {
     return gn_format("%s for %s %s", what, op_table[node->op].name, shape_text(node->shape, shape));
 }
 
-// The program of a kernel file with options, NULL for none, compiled when the first step asks for it. NULL on
-// failure.
-static cl_program file_program(builder *b, cl_program *program, const char *file, const char *options) {
-    if (*program)
-        return *program;
-    char *source = kernels_source(b->device, file);
-    if (source)
-        *program = kernels_build(b->device, file, source, options);
-    free(source);
-    return *program;
+// The program of the kernels that are the same for all plans, compiled when a step first asks for one of
+// them; NULL on failure. One for all: PoCL reads 20,000 lines of its own with each, 0.05 s even for a program
+// that it has compiled before. random.cl comes last, for it says how all that follows is rounded.
+static cl_program fixed_program(gn_device *device) {
+    if (device->fixed)
+        return device->fixed;
+    char *moves = kernels_source(device, "moves.cl"), *image = kernels_source(device, "image.cl"),
+         *random = kernels_source(device, "random.cl");
+    if (moves && image && random) {
+        char *text = gn_format("%s%s%s", moves, image, random);
+        device->fixed = kernels_build(device, "moves.cl, image.cl and random.cl", text, NULL);
+        free(text);
+    }
+    free(moves);
+    free(image);
+    free(random);
+    return device->fixed;
 }
 
 // Appends a launch of a kernel of the program; NULL on failure.
@@ -303,7 +309,7 @@ static bool add_gather(builder *b, gn_node *node) {
     size_t row = node_bytes(node) / (size_t)node->shape.size[0];
     size_t piece = row % 16 == 0 ? 16 : row % 4 == 0 ? 4 : 1;
     const char *kernel = piece == 16 ? "gather_16" : piece == 4 ? "gather_4" : "gather_1";
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), kernel, node);
+    launch *l = add_kernel(b, fixed_program(b->device), kernel, node);
     size_t n = node_bytes(node) / piece;
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -313,7 +319,7 @@ static bool add_gather(builder *b, gn_node *node) {
 
 // out, labels, classes, n
 static bool add_one_hot(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), "one_hot", node);
+    launch *l = add_kernel(b, fixed_program(b->device), "one_hot", node);
     size_t n = gn_shape_count(node->shape);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -323,7 +329,7 @@ static bool add_one_hot(builder *b, gn_node *node) {
 
 // out, order, step, batches, n
 static bool add_batch_rows(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), "batch_rows", node);
+    launch *l = add_kernel(b, fixed_program(b->device), "batch_rows", node);
     size_t n = gn_shape_count(node->shape), rows = gn_shape_count(node->input[0]->shape);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -333,7 +339,7 @@ static bool add_batch_rows(builder *b, gn_node *node) {
 
 // out, in, n
 static bool add_resize(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->image, "image.cl", NULL), "resize", node);
+    launch *l = add_kernel(b, fixed_program(b->device), "resize", node);
     size_t n = gn_shape_count(node->shape) / (size_t)last_size(node);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -342,7 +348,7 @@ static bool add_resize(builder *b, gn_node *node) {
 
 // log, step, value, column, rows, columns
 static bool add_record(builder *b, gn_node *node) {
-    launch *l = add_kernel(b, file_program(b, &b->program->moves, "moves.cl", NULL), "record", node);
+    launch *l = add_kernel(b, fixed_program(b->device), "record", node);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
            set_tensor(b, l, &i, node->input[1]) && set_number(l, &i, (cl_uint)node->integer[0]) &&
@@ -374,8 +380,9 @@ static bool add_random(builder *b, gn_node *node) {
     size_t n = gn_shape_count(node->shape), first = (size_t)node->integer[0], group = group_size(b);
     bool whole = b->device->class == CLASS_CPU && first % 4 == 0 && n % 4 == 0 &&
                  divisor(n / 4, group) >= LEAST_EXACT_GROUP;
-    cl_program code = file_program(b, &b->program->random[whole], "random.cl", whole ? "-DWHOLE" : NULL);
-    launch *l = add_kernel(b, code, op_table[node->op].name, node);
+    char *name = gn_format("%s%s", op_table[node->op].name, whole ? "_whole" : "");
+    launch *l = add_kernel(b, fixed_program(b->device), name, node);
+    free(name);
     uint64_t seed = gn_state_seed(node->graph->state);
     cl_uint i = 0;
     return l && set_tensor(b, l, &i, node) && set_tensor(b, l, &i, node->input[0]) &&
@@ -688,11 +695,8 @@ void gn_program_free(gn_program *program) {
         free(l->waits);
     }
     release_memory(program);
-    cl_program programs[] = {program->generated, program->moves, program->image, program->random[0],
-                             program->random[1]};
-    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
-        if (programs[i])
-            clReleaseProgram(programs[i]);
+    if (program->generated)
+        clReleaseProgram(program->generated);
     free(program->launches);
     free(program->ended);
     free(program->waits);

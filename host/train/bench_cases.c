@@ -24,6 +24,15 @@ static gn_node *case_gather_words(gn_graph *graph) {
     return gn_gather(table, zeros(graph, "words.rows", GN_I32, gn_shape_of(1, 64)));
 }
 
+// Numbers drawn from `first` on: from 0 on all work-items draw four, else the first and the last one do not.
+static gn_node *case_draws(gn_graph *graph, const char *step_name, int first) {
+    gn_shape shape = gn_shape_of(2, 64, 100);
+    gn_node *step = zeros(graph, step_name, GN_I32, (gn_shape){0});
+    gn_node *below = gn_to_f32(gn_random_below("draws.below", step, shape, first, IMAGE_CLASSES));
+    gn_node *uniform = gn_random_uniform("draws.uniform", step, shape, first);
+    return gn_add(gn_random_normal("draws.normal", step, shape, first), gn_add(uniform, below));
+}
+
 static const struct {
     bool transpose_a, transpose_b;
     int m, n, k;
@@ -60,4 +69,6 @@ void bench_add_cases(gn_graph *graph) {
     }
     add_result(graph, case_gather_odd_bytes(graph));
     add_result(graph, case_gather_words(graph));
+    add_result(graph, case_draws(graph, "draws.whole.step", 0));
+    add_result(graph, case_draws(graph, "draws.parts.step", 1));
 }
