@@ -554,7 +554,7 @@ static bool add_commit(builder *b, gn_node *assignment) {
 
 // ---- Programs ----------------------------------------------------------------------------------------
 
-static bool compile_generated(builder *b) {
+static bool generate(builder *b) {
     code_templates texts = {
         kernels_source(b->device, "operations.cl"), kernels_source(b->device, "pointwise.cl"),
         kernels_source(b->device, "reduce.cl"),     kernels_source(b->device, "columns.cl"),
@@ -563,20 +563,23 @@ static bool compile_generated(builder *b) {
     bool done = texts.operations && texts.pointwise && texts.reduce && texts.columns && texts.conv;
     if (done)
         b->code = codegen(b->device, b->plan, &texts);
-    if (done && b->code.kernels) {
-        char *options = gn_format("-DGROUP=%d", GPU_GROUP);
-        b->program->generated = kernels_build(
-            b->device, "operations.cl, pointwise.cl, reduce.cl, columns.cl and conv.cl, as generated",
-            b->code.source, options);
-        done = b->program->generated;
-        free(options);
-    }
     free(texts.operations);
     free(texts.pointwise);
     free(texts.reduce);
     free(texts.columns);
     free(texts.conv);
     return done;
+}
+
+static bool compile_generated(builder *b) {
+    if (!b->code.kernels)
+        return true;
+    char *options = gn_format("-DGROUP=%d", GPU_GROUP);
+    b->program->generated = kernels_build(
+        b->device, "operations.cl, pointwise.cl, reduce.cl, columns.cl and conv.cl, as generated",
+        b->code.source, options);
+    free(options);
+    return b->program->generated;
 }
 
 static void compile_products(builder *b) {
@@ -597,7 +600,7 @@ static bool build(builder *b) {
     program->tensors = gn_calloc((size_t)plan->graph->count, sizeof(cl_mem));
     program->sub_buffers = gn_calloc((size_t)plan->graph->count, sizeof(cl_mem));
     program->launches = gn_calloc((size_t)plan->count + (size_t)plan->commit_count, sizeof(launch));
-    if (!fits_device(b) || !make_arena(b) || !compile_generated(b))
+    if (!fits_device(b) || !make_arena(b) || !generate(b) || !compile_generated(b))
         return false;
     compile_products(b);
     for (int s = 0; s < plan->count; s++)
@@ -637,7 +640,7 @@ static bool run_constants(gn_program *program) {
     return true;
 }
 
-gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options) {
+static plan_options options_for(const gn_device *device, plan_options options) {
     options.apart = device->class == CLASS_GPU;
     options.alignment = options.apart                           ? 1
                         : device->alignment > options.alignment ? device->alignment
@@ -647,6 +650,11 @@ gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options
     options.product_columns = limits.columns;
     options.product_depth = limits.depth;
     options.product_updates = limits.updates;
+    return options;
+}
+
+gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options) {
+    options = options_for(device, options);
     plan *plan = plan_new(graph, options);
     gn_program *program = gn_calloc(1, sizeof *program);
     program->device = device;
@@ -659,6 +667,17 @@ gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options
     generated_code_free(&b.code);
     plan_free(plan);
     return program;
+}
+
+bool program_compile_products(gn_device *device, gn_graph *graph) {
+    plan *plan = plan_new(graph, options_for(device, plan_options_default()));
+    builder b = {.device = device, .plan = plan};
+    bool done = generate(&b);
+    if (done)
+        compile_products(&b);
+    generated_code_free(&b.code);
+    plan_free(plan);
+    return done;
 }
 
 gn_program *gn_program_new(gn_device *device, gn_graph *graph) {

@@ -8,6 +8,10 @@
 // gn_program_new() with the planner's switches given.
 gn_program *program_new(gn_device *device, gn_graph *graph, plan_options options);
 
+// Has the driver compile the kernels of the graph's matrix products, which programs of this device use from
+// then on.
+bool program_compile_products(gn_device *device, gn_graph *graph);
+
 // Has the driver compile what it leaves to a kernel's first launch: carries out all launches once, on zeros,
 // the last first, while go_on(context). False where it was stopped, or failed.
 bool program_compile_kernels(gn_program *program, bool (*go_on)(void *context), void *context);
