@@ -805,7 +805,7 @@ PIECE static void add_panels(float acc[WPT][WPT], int x, int y, local const floa
     }
 }
 
-PIECE static void add_tile(float sum[WPT][WPT], const float acc[WPT][WPT]) {
+PIECE static void add_tile(float sum[WPT][WPT], float acc[WPT][WPT]) {
     UNROLL
     for (int r = 0; r < WPT; r++) {
         UNROLL
@@ -857,12 +857,12 @@ INLINED static void add_up(float sum[WPT][WPT], int m, int n, int k, int from, i
         }                                                                                                    \
     }
 
-PIECE static void finish_tile(const float sum[WPT][WPT], int first_i, int first_j, int m, int n,
+PIECE static void finish_tile(float sum[WPT][WPT], int first_i, int first_j, int m, int n,
                               global float *c PARAMETERS) {
     FOR_TILE(FINISH(i, j, sum[r][q]))
 }
 
-PIECE static void store_partial_tile(const float sum[WPT][WPT], int first_i, int first_j, int m, int n, int slice,
+PIECE static void store_partial_tile(float sum[WPT][WPT], int first_i, int first_j, int m, int n, int slice,
                                      global float *partial) {
     FOR_TILE(partial[(slice * m + i) * n + j] = sum[r][q])
 }
