@@ -32,9 +32,7 @@
 #define NAME       im2col
 #define FUNCTION   im2col_vector
 #define WORK       im2col_row
-#ifndef APART
 #define APART
-#endif
 #define IM2COL
 #define HEIGHT     16
 #define WIDTH      16

@@ -102,6 +102,7 @@ kill -KILL $! 2>>err
 wait $! 2>>err
 run --resume --out timed --steps 1
 steps=$(sed -n 's/.*timed is complete, with \([0-9]*\) steps.*/\1/p' err)
+check "no checkpoint was written soon, but after '$steps' steps" test "${steps:-5000}" -lt 5000
 check "no checkpoint was written within an epoch, but after '$steps' steps" test $((${steps:-0} % 625)) -ne 0
 
 # ---- What is refused -----------------------------------------------------------------------------------

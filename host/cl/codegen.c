@@ -364,9 +364,8 @@ static void print_sums(FILE *out, const plan *plan, const plan_step *step, int v
             sums, side, loops.outer, loops.run, loops.inner);
     fprintf(out, "%s#undef PARAMETERS\n#undef ARGUMENTS\n#undef ELEMENT\n#undef VECTOR\n#undef T\n",
             template);
-    fputs("#undef CONVERT\n#undef FOLD\n#undef LOAD\n#undef STORE\n#undef RESULTS\n#undef SUMS\n#undef "
-          "SIDE\n#undef OUTER\n"
-          "#undef RUN\n#undef INNER\n",
+    fputs("#undef CONVERT\n#undef FOLD\n#undef LOAD\n#undef STORE\n#undef RESULTS\n#undef SUMS\n#undef SIDE\n"
+          "#undef OUTER\n#undef RUN\n#undef INNER\n",
           out);
 }
 
