@@ -16,17 +16,26 @@ typedef struct {
     uint64_t seed;
 } training_options;
 
-// A session, compiled; the data set stays the caller's. Ends the test on failure.
-static inline session training_start(training_options options, const dataset *data) {
+static inline gn_device *training_device(training_options options) {
     gn_device_options device_options = {.device_class = options.class, .gemm = options.gemm};
-    session s = {.model = options.model, .hyper = options.model->defaults};
+    gn_device *device = gn_device_open(NULL, &device_options);
+    ck_assert_msg(device != NULL, "%s", gn_error());
+    return device;
+}
+
+// A session on the device, compiled; session_free() closes the device. The data set stays the caller's. Ends
+// the test on failure.
+static inline session training_start_on(gn_device *device, training_options options, const dataset *data) {
+    session s = {.model = options.model, .hyper = options.model->defaults, .device = device};
     s.hyper.batch = options.batch;
-    s.device = gn_device_open(NULL, &device_options);
-    ck_assert_msg(s.device != NULL, "%s", gn_error());
     session_graphs graphs = session_build(&s, data, options.seed, NULL);
     ck_assert_msg(session_compile(&s, &graphs), "%s", gn_error());
     session_graphs_free(&graphs);
     return s;
+}
+
+static inline session training_start(training_options options, const dataset *data) {
+    return training_start_on(training_device(options), options, data);
 }
 
 // Runs the steps first .. first + count - 1, each epoch in its own order.
