@@ -8,6 +8,7 @@ layer=$(realpath "$2")
 kernels=$(realpath "$(dirname "$0")/../kernels_cl")
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
+share_products
 unset OPENCL_LAYERS DISGUISE DISGUISE_2
 
 loader=$(ldd "$ganc" | awk '/libOpenCL/ { print $3 }')
@@ -51,6 +52,10 @@ says() {
     "${call[@]}" "$ganc" devices >out 2>err
     verdict "$(grep -qF -- "$1" out || echo "'ganc devices' does not say '$1'")"
 }
+
+# As for a GPU, PoCL takes three seconds to compile a product. They are half as many where what is computed with their
+# results is left to other kernels, and those know no vendor either.
+GANC_OFF+=,epilogue
 
 trains=(--model gan --data synthetic --batch 16 --steps 2 --gemm native --json --overwrite)
 
