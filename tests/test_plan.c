@@ -540,9 +540,10 @@ static double rounding = 1e-12; // what it may be, where sums are split, or made
 static void check_variable(const gn_variable *v, const double *is, const double *should, double error,
                            const char *where) {
     double largest = 1e-6;
-    for (size_t i = 0; i < gn_shape_count(v->shape); i++)
+    size_t count = gn_shape_count(v->shape);
+    for (size_t i = 0; i < count; i++)
         largest = fmax(largest, fabs(should[i]));
-    for (size_t i = 0; i < gn_shape_count(v->shape); i++) {
+    for (size_t i = 0; i < count; i++) {
         REQUIRE(isfinite(should[i]), "%s: %s becomes %g", where, v->name, should[i]);
         double off = is[i] == should[i] ? 0 : fabs(is[i] - should[i]) / largest;
         REQUIRE(off <= error, "%s: element %zu of %s is %.17g, not %.17g", where, i, v->name, is[i],
@@ -1895,7 +1896,7 @@ END_TEST
 START_TEST(training_steps_run) {
     session s;
     session_graphs graphs = build_session(&s, all_models[_i], 2, 3);
-    int stride = _i < 2 ? 1 : 7; // the later models bring no other state
+    int stride = _i == 0 ? 1 : 7; // the later models bring no other state
     rounding = 1e-6; // of a gradient that is nothing but rounding Adam makes a step, of up to 1e-9
     for (int turn = 0; turn < 2; turn++)
         if (graphs.steps[turn]) {
