@@ -239,7 +239,6 @@ static const struct {
       {"linear,common", "cpu", "native", 1e-3},
       {"concat", "cpu", "native", 1e-3},
       {"fuse,reuse,in-place", "cpu", "native", 1e-3},
-      {"epilogue", "gpu", "native", 1e-3},
       {"columns", "gpu", "native", 1e-3}}},
 };
 enum { RUNS = sizeof runs / sizeof *runs };
