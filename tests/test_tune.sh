@@ -6,6 +6,7 @@
 # shellcheck source=tests/common.sh
 source "$(dirname "$0")/common.sh"
 share_products
+XDG_CACHE_HOME+=/new/nested # as for who never had such a folder
 
 here=(--model gan --batch 16 --class cpu --gemm native)
 
@@ -63,8 +64,6 @@ mkdir cupboard
 : >cupboard/ganc # no folder can be made there
 XDG_CACHE_HOME=$PWD/cupboard fails 1 "what is measured cannot be kept: cannot write $PWD/cupboard/ganc/" "${here[@]:0:4}" \
     --rounds 1 --class cpu
-XDG_CACHE_HOME=$PWD/new/nested run tune "${here[@]}" --rounds 1
-check "no folder is made for what is kept" compgen -G 'new/nested/ganc/gemm-*.json' >/dev/null
 run tune --help
 check "--help does not name its off switch" grep -q 'GANC_OFF=tune' out
 
