@@ -164,7 +164,7 @@ OCL_ICD_VENDORS=$PWD/empty fails 1 "pocl-opencl-icd" devices
 fails 1 "nowhere" --model gan --steps 2 --data nowhere
 fails 1 "'empty': the folder holds neither" --model gan --steps 2 --data empty
 fails 1 "'file': is a file" --model gan --steps 2 --data file
-fails 1 "file/run" --model gan "${quick[@]}" --out file/run
+fails 1 "file/run" --model gan "${quick[@]}" --out file/run --device amd:7 # said before a device is looked for
 fails 1 "20000" --model gan "${quick[@]}" --batch 20000
 for command in bench tune; do
     fails 2 "--batch '50000': not a whole number from 2 to 32768" "$command" --batch 50000

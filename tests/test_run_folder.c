@@ -77,23 +77,50 @@ START_TEST(test_overwrite_removes_the_run_alone) {
 }
 END_TEST
 
+// Said when the run would begin, and before.
+static void assert_cannot_be(const char *dir, bool overwrite, const char *named, const char *why) {
+    ck_assert(!run_folder_is_possible(dir, overwrite));
+    assert_error(named, why);
+    ck_assert(!run_folder_open(dir, overwrite));
+    assert_error(named, why);
+}
+
 START_TEST(test_folders_that_cannot_be) {
     for (int overwrite = 0; overwrite < 2; overwrite++) {
-        ck_assert(!run_folder_open("/dev/null/x", overwrite));
-        assert_error("/dev/null/x", "--out");
+        assert_cannot_be("", overwrite, "is empty", "--out");
+        assert_cannot_be("/dev/null/x", overwrite, "/dev/null/x", "--out");
         put("file");
-        ck_assert(!run_folder_open(in_scratch("file"), overwrite));
-        assert_error(in_scratch("file"), "is a file");
+        assert_cannot_be(in_scratch("file"), overwrite, in_scratch("file"), "is a file");
+        assert_cannot_be(in_scratch("file/below/it"), overwrite, in_scratch("file/below"), "is a file");
         assert_holds(in_scratch("file"), "x");
         mkdir(in_scratch("blocked"), 0777);
         put("blocked/images");
-        ck_assert(!run_folder_open(in_scratch("blocked"), overwrite));
-        assert_error(in_scratch("blocked/images"), "is a file");
+        assert_cannot_be(in_scratch("blocked"), overwrite, in_scratch("blocked/images"), "is a file");
     }
     mkdir(in_scratch("odd"), 0777);
     mkdir(in_scratch("odd/log.jsonl"), 0777); // what has our file's name and cannot be unlinked
     ck_assert(!run_folder_open(in_scratch("odd"), true));
     assert_error(in_scratch("odd/log.jsonl"), "cannot remove");
+}
+END_TEST
+
+// Asking makes nothing; what is possible can be opened, also where a path is relative or ends in a slash.
+START_TEST(test_folders_that_can_be) {
+    char before[4096];
+    ck_assert_ptr_nonnull(getcwd(before, sizeof before));
+    ck_assert_int_eq(chdir(scratch), 0);
+    static const char *const dirs[] = {"relative", "relative/", "./relative/a//b/", "/tmp",
+                                       "relative/../other"};
+    for (int i = 0; i < 5; i++)
+        ck_assert_msg(run_folder_is_possible(dirs[i], false), "%s", gn_error());
+    ck_assert(!is_there("relative"));
+    for (int i = 0; i < 3; i++)
+        ck_assert_msg(run_folder_open(dirs[i], false), "%s", gn_error());
+    put("relative/log.jsonl");
+    ck_assert(!run_folder_is_possible("relative", false));
+    assert_error("relative holds a run", "--overwrite");
+    ck_assert_msg(run_folder_is_possible("relative", true), "%s", gn_error());
+    ck_assert_int_eq(chdir(before), 0);
 }
 END_TEST
 
@@ -181,6 +208,7 @@ Suite *test_suite(void) {
     tcase_add_test(tests, test_earlier_run_is_refused);
     tcase_add_test(tests, test_overwrite_removes_the_run_alone);
     tcase_add_test(tests, test_folders_that_cannot_be);
+    tcase_add_test(tests, test_folders_that_can_be);
     tcase_add_test(tests, test_names_sort_in_order_of_time);
     tcase_add_test(tests, test_log);
     tcase_add_test(tests, test_log_that_cannot_be_read);

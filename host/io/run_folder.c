@@ -43,6 +43,12 @@ static bool is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+static bool fail_to_make(const char *path, const char *option, int code) {
+    bool is_file = code == EEXIST || code == ENOTDIR;
+    return gn_fail("cannot make the folder %s: %s; choose another --%s", path,
+                   is_file ? "it, or a part of its path, is a file" : strerror(code), option);
+}
+
 bool folder_make(const char *path, const char *option) {
     char *part = gn_strdup(path);
     bool good = true;
@@ -53,9 +59,7 @@ bool folder_make(const char *path, const char *option) {
         char next = at[1];
         at[1] = '\0';
         if (!is_folder(part) && mkdir(part, 0777) != 0 && !(errno == EEXIST && is_folder(part)))
-            good =
-                gn_fail("cannot make the folder %s: %s; choose another --%s", path,
-                        errno == EEXIST ? "it, or a part of its path, is a file" : strerror(errno), option);
+            good = fail_to_make(path, option, errno);
         at[1] = next;
     }
     free(part);
@@ -102,9 +106,8 @@ static bool is_named(const char *dir) {
     return *dir || gn_fail("the folder's name is empty; --out DIR names one");
 }
 
-bool run_folder_is_free(const char *dir) {
-    if (!is_named(dir))
-        return false;
+// Is there no run in it?
+static bool is_free(const char *dir) {
     char *images = join(dir, "images"), *found = find_entry(images, any_image);
     free(images);
     for (int i = 0; i < FILES && !found; i++) {
@@ -141,19 +144,46 @@ static bool remove_run(const char *dir, const char *images) {
     return good;
 }
 
+static bool is_writable(const char *dir) {
+    return access(dir, W_OK | X_OK) == 0 ||
+           gn_fail("cannot write in %s: %s; choose another --out", dir, strerror(errno));
+}
+
 // Is all there that a run writes into?
 static bool make_writable(const char *dir, const char *images) {
-    if (!folder_make(dir, "out") || !folder_make(images, "out"))
-        return false;
-    return (access(dir, W_OK | X_OK) == 0 && access(images, W_OK | X_OK) == 0) ||
-           gn_fail("cannot write in %s: %s; choose another --out", dir, strerror(errno));
+    return folder_make(dir, "out") && folder_make(images, "out") && is_writable(dir) && is_writable(images);
+}
+
+// What there is of a path decides whether the rest can be made.
+static bool can_be_made(const char *path) {
+    char *part = gn_strdup(path);
+    struct stat status;
+    while (stat(part, &status) != 0 && strcmp(part, ".") != 0) {
+        char *slash = strrchr(part, '/');
+        if (slash) {
+            slash[slash == part] = '\0'; // of "/x" the root stays
+        } else {
+            free(part);
+            part = gn_strdup(".");
+        }
+    }
+    bool good = is_folder(part) ? is_writable(part) : fail_to_make(path, "out", ENOTDIR);
+    free(part);
+    return good;
+}
+
+bool run_folder_is_possible(const char *dir, bool overwrite) {
+    char *images = join(dir, "images");
+    bool good = is_named(dir) && (overwrite || is_free(dir)) && can_be_made(dir) && can_be_made(images);
+    free(images);
+    return good;
 }
 
 bool run_folder_open(const char *dir, bool overwrite) {
     if (!is_named(dir))
         return false;
     char *images = join(dir, "images");
-    bool good = (overwrite ? remove_run(dir, images) : run_folder_is_free(dir)) && make_writable(dir, images);
+    bool good = (overwrite ? remove_run(dir, images) : is_free(dir)) && make_writable(dir, images);
     free(images);
     return good;
 }

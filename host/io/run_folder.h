@@ -13,12 +13,12 @@
 // Makes a folder and its parents, as mkdir -p. `option` is the one that named it, for the error.
 bool folder_make(const char *path, const char *option);
 
-// Is there no run in the folder, which need not exist? Else an error that says what to do.
-bool run_folder_is_free(const char *dir);
-
-// Makes `dir` ready for a new run: makes it and DIR/images, with its parents. A folder that is not free is an
+// Makes `dir` ready for a new run: makes it and DIR/images, with its parents. A folder that holds a run is an
 // error, unless `overwrite`: then the files named above are removed, and no others.
 bool run_folder_open(const char *dir, bool overwrite);
+
+// Would run_folder_open() do that, as far as can be seen? Touches nothing. Else the error that it would have.
+bool run_folder_is_possible(const char *dir, bool overwrite);
 
 // Makes the folder of a run that stopped ready to go on from `epoch` epochs: removes the grids of later ones.
 bool run_folder_resume(const char *dir, int epoch);

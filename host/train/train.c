@@ -395,7 +395,7 @@ bool train(const train_options *options, train_result *result) {
             tell_complete(options, result);
             return true;
         }
-    } else if (!options->overwrite && !run_folder_is_free(options->out)) {
+    } else if (!run_folder_is_possible(options->out, options->overwrite)) {
         return false; // now, and not after the kernels were compiled
     }
     // The folder is touched only when everything else is known to work.
