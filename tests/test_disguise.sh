@@ -102,6 +102,10 @@ lists amd:0
 refuses 'device "nvidia:0" matches nothing; there is amd:0 (gfx1030)' --device nvidia:0
 refuses 'device "amd:1" matches nothing' --device amd:1
 trains_on amd:0 gfx1030
+# With epilogues and all in one program, as a plan has them, the products at least build: PoCL makes machine code of a
+# kernel when it is launched, which is after the run's folder. A name that leads nowhere looks free until it is made.
+ln -s nowhere/at/all dangling
+GANC_OFF=ahead refuses "cannot make the folder dangling" --out dangling
 
 machine "an NVIDIA card" "$nvidia;group=1024;local=49152"
 lists nvidia:0
