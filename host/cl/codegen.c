@@ -241,10 +241,10 @@ static void print_arguments(FILE *out, int reads, int writes) {
         fprintf(out, ", out%d", i);
 }
 
-// PARAMETERS and ARGUMENTS of a kernel and what it calls; the arguments begin with a comma, for they stand
-// last.
-static void print_signature(FILE *out, const step_buffers *buffers) {
-    fputs("#define PARAMETERS ", out);
+// PARAMETERS and ARGUMENTS of a kernel and what it calls. The arguments begin with a comma, for they stand
+// last; so do the parameters where `others` come before them.
+static void print_signature(FILE *out, const step_buffers *buffers, bool others) {
+    fprintf(out, "#define PARAMETERS %s", others ? ", " : "");
     print_parameters(out, buffers, buffers->writes);
     fputs("\n#define ARGUMENTS ", out);
     print_arguments(out, buffers->reads, buffers->writes);
@@ -302,7 +302,7 @@ static void print_pointwise(FILE *out, const plan *plan, const plan_step *step, 
     print_parameters(out, &buffers, buffers.writes);
     fputs(") {\n", out);
     print_body(out, step, &buffers, 0, vector);
-    print_signature(out, &buffers);
+    print_signature(out, &buffers, false);
     fprintf(
         out,
         "#define ELEMENT(i) FUNCTION(i ARGUMENTS)\n%s#undef PARAMETERS\n#undef ARGUMENTS\n#undef ELEMENT\n"
@@ -318,11 +318,8 @@ static void print_epilogue(FILE *out, const plan *plan, const plan_step *step, i
     const char *suffix = vector_suffix(vector);
     fprintf(out, "%s#define T float%s\n#define CONVERT convert_float%s\n", operations, suffix, suffix);
     print_memory(out, vector, false);
-    fputs("#define PARAMETERS , ", out);
-    print_parameters(out, &buffers, buffers.writes);
-    fputs("\n#define ARGUMENTS ", out);
-    print_arguments(out, buffers.reads, buffers.writes);
-    fputs("\n#define FINISH(i, j, value) FUNCTION((i) * n + (j), j, value, c ARGUMENTS)\n"
+    print_signature(out, &buffers, true);
+    fputs("#define FINISH(i, j, value) FUNCTION((i) * n + (j), j, value, c ARGUMENTS)\n"
           "static void FUNCTION(const uint i, const uint column, const T v0, global float *c PARAMETERS) {\n",
           out);
     if (plan_is_stored(plan, step->nodes[0]))
@@ -355,7 +352,7 @@ static void print_sums(FILE *out, const plan *plan, const plan_step *step, int v
         fputs(";\n", out);
     }
     fputs("}\n", out);
-    print_signature(out, &buffers);
+    print_signature(out, &buffers, false);
     fputs("#define ELEMENT(i, term) FUNCTION(i, term ARGUMENTS)\n#define RESULTS ", out);
     for (int q = 0; q < sums; q++)
         fprintf(out, "%sout%d", q ? ", " : "",
@@ -478,7 +475,7 @@ static void print_columns(FILE *out, const plan *plan, const plan_step *step, in
     fputs("    WAIT_FOR_READERS;\n", out);
     print_stores_of_columns(out, &s, "STORE_COLUMN", 0, false);
     fputs("}\n", out);
-    print_signature(out, &s.buffers);
+    print_signature(out, &s.buffers, false);
     fprintf(out,
             "#define BODY(at) FUNCTION(at ARGUMENTS)\n%s#undef PARAMETERS\n#undef ARGUMENTS\n#undef BODY\n",
             template);
