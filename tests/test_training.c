@@ -211,7 +211,7 @@ static double outcome_distance(const model *model, const outcome *a, const outco
     return worst;
 }
 
-typedef struct way {
+typedef struct {
     const char *off, *class, *gemm; // compared with nothing off but one-program, class cpu, native
     double bound;
 } way;
@@ -252,13 +252,13 @@ static bool same_device(const way *a, const way *b) {
 
 // Runs share the kernels of products, which are compiled once, but for the one with nothing off. A run takes
 // the device of the one before it, where that is the same and there is one.
-static outcome run_by(const model *model, const way *way, const struct way *before, gn_device **device) {
+static outcome run_by(const model *model, const way *by, const way *before, gn_device **device) {
     char off[64] = "";
-    if (way->off)
-        snprintf(off, sizeof off, "one-program%s%s", *way->off ? "," : "", way->off);
+    if (by->off)
+        snprintf(off, sizeof off, "one-program%s%s", *by->off ? "," : "", by->off);
     setenv("GANC_OFF", off, 1);
-    training_options options = {model, way->class, way->gemm, BATCH, SEED};
-    if (!before || !same_device(way, before)) {
+    training_options options = {model, by->class, by->gemm, BATCH, SEED};
+    if (!before || !same_device(by, before)) {
         gn_device_free(*device);
         *device = training_device(options);
     }

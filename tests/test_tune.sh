@@ -30,6 +30,7 @@ kept() { sed -n '/"chosen"/,/}/p' "$(record)" | grep -oE '"(NN|NT|TN|TT) [0-9x]*
 run tune "${here[@]}" --rounds 1 --json
 cp out tuned.json
 check "tune exits with $status: $(<err)" test "$status" -eq 0
+check "no folder is made for what is kept" compgen -G "$XDG_CACHE_HOME/ganc/gemm-*.json" >/dev/null
 check "tune --json does not write one line alone" test "$(wc -l <tuned.json) $(wc -c <err)" = "1 0"
 grep -oE '"shape": "[^"]*"' tuned.json | cut -d'"' -f4 | sort >shapes
 "$ganc" bench "${here[@]}" --kernel gemm --rounds 1 --json 2>err |
