@@ -5,6 +5,7 @@
 #include "cl/device.h"
 #include "base/error.h"
 #include "base/switches.h"
+#include "cl/awake.h"
 #include "cl/gemm.h"
 #include "cl/kernels.h"
 
@@ -114,6 +115,9 @@ static bool create_concurrent_queue(gn_device *device) {
 
 static bool prepare(gn_device *device, const gn_device_options *options) {
     device->compile_only = options->compile_only;
+    // Of other drivers' threads none is known to wait where it would be seen.
+    threads_stay_awake(device_is_pocl(&device->info) && device_is_cpu(&device->info) &&
+                       !device->compile_only && !gn_is_off("awake"));
     return choose_class(device, options->device_class) && choose_kernels(device, options->kernels) &&
            query_limits(device) && create_queue(device) && (device->gemm = gemm_new(device, options->gemm)) &&
            create_concurrent_queue(device);
