@@ -96,8 +96,8 @@ typedef struct {
     bool kept; // in the user's cache folder? If not, gn_error() says why
 } gemm_tuning;
 
-// Measures all ways of the products' engine to make a product, interleaved, `rounds` times, and keeps the
-// fastest in the user's cache folder, for calls made from then on; the built-in one where nothing else is
+// Measures all ways of the products' engine to make a product, interleaved, at most `rounds` times, and keeps
+// the fastest in the user's cache folder, for calls made from then on; the built-in one where nothing else is
 // faster beyond the noise. False on failure.
 bool gemm_tune(gemm *gemm, gemm_shape shape, int rounds, gemm_tuning *out);
 

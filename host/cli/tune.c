@@ -77,7 +77,7 @@ int command_tune(int argc, char **argv) {
         {"model", "M", "What", "the products of this model only (default: all)", CHOICE(&model_name, names)},
         {"batch", "N", "What", "images in a step (default: the model's)",
          INT(&o.batch, 2, MAX_BATCH, "batch norm needs a variance")},
-        {"rounds", "N", "What", "how often each way is measured (default: 20)",
+        {"rounds", "N", "What", "how often each way is measured, slow ones less (default: 20)",
          INT(&o.rounds, 1, 10000, NULL)},
         DEVICE_OPTIONS(o.device, o.device_options),
         {"json", NULL, "Output", "print one JSON object on stdout, no table", FLAG(&json)},
