@@ -16,7 +16,8 @@ typedef struct {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     int turn;
-    int pause; // microseconds before a turn is passed on
+    int pause;    // microseconds before a turn is passed on
+    bool outside; // is the mutex free when it is signalled?
 } ring;
 
 typedef struct {
@@ -34,15 +35,20 @@ static void *play(void *argument) {
         if (r->pause)
             usleep((useconds_t)r->pause);
         r->turn++;
+        if (r->outside)
+            pthread_mutex_unlock(&r->mutex);
         pthread_cond_broadcast(&r->changed);
-        pthread_mutex_unlock(&r->mutex);
+        if (!r->outside)
+            pthread_mutex_unlock(&r->mutex);
     }
     return NULL;
 }
 
 // A signal that is lost leaves all of them waiting, until Check's time is over.
-static void check_ring(int pause) {
-    ring r = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .pause = pause};
+static void check_ring(int pause, bool outside) {
+    ring r = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    r.pause = pause;
+    r.outside = outside;
     pthread_t threads[PLAYERS];
     player players[PLAYERS];
     for (int i = 0; i < PLAYERS; i++) {
@@ -57,15 +63,17 @@ static void check_ring(int pause) {
 START_TEST(no_signal_is_lost) {
     threads_stay_awake(true);
     unsigned before = threads_found_awake();
-    check_ring(0);
-    check_ring(60); // about as long as they look out: some are just about to fall asleep
+    for (int outside = 0; outside < 2; outside++) {
+        check_ring(0, outside);
+        check_ring(50, outside); // as long as they look out: some are just about to fall asleep
+    }
     ck_assert_uint_gt(threads_found_awake(), before);
 }
 END_TEST
 
 START_TEST(they_sleep_where_it_is_off) {
     threads_stay_awake(false);
-    check_ring(0);
+    check_ring(0, false);
     ck_assert_uint_eq(threads_found_awake(), 0);
 }
 END_TEST

@@ -22,6 +22,8 @@ static atomic_bool staying_awake;
 static atomic_uint signals; // on any condition variable
 static atomic_uint found_awake;
 static _Thread_local bool is_host;
+static _Thread_local bool is_tired;      // it looked out in vain,
+static _Thread_local unsigned last_seen; // and there were so many signals before
 
 void threads_stay_awake(bool awake) {
     is_host = true;
@@ -49,8 +51,6 @@ static void *library_function(const char *name) {
     }                                                                                                        \
     result (*real)(__VA_ARGS__) = (result(*)(__VA_ARGS__))atomic_load(&found)
 
-// Who signals may have changed what others wait for while it held their mutex: it counts after that, and who
-// looks out has read the count while holding the mutex, so that no change goes unnoticed.
 int pthread_cond_signal(pthread_cond_t *condition) {
     REAL(int, "pthread_cond_signal", pthread_cond_t *);
     atomic_fetch_add(&signals, 1);
@@ -71,17 +71,20 @@ static void look_out(unsigned seen) {
     }
 }
 
+// Having looked out it returns in any case, so that the caller looks whether what it waits for is there: that
+// may have changed without a signal so far. Whoever then comes again, still without one, sleeps.
 int pthread_cond_wait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex) {
     REAL(int, "pthread_cond_wait", pthread_cond_t *, pthread_mutex_t *);
-    if (atomic_load(&staying_awake) && !is_host) {
-        unsigned seen = atomic_load(&signals);
-        pthread_mutex_unlock(mutex);
-        look_out(seen);
-        pthread_mutex_lock(mutex);
-        if (atomic_load(&signals) != seen) {
-            atomic_fetch_add(&found_awake, 1);
-            return 0;
-        }
+    unsigned seen = atomic_load(&signals);
+    if (!atomic_load(&staying_awake) || is_host || (is_tired && seen == last_seen)) {
+        is_tired = false;
+        return real(condition, mutex);
     }
-    return real(condition, mutex);
+    pthread_mutex_unlock(mutex);
+    look_out(seen);
+    pthread_mutex_lock(mutex);
+    last_seen = seen;
+    is_tired = atomic_load(&signals) == seen;
+    atomic_fetch_add(&found_awake, !is_tired);
+    return 0;
 }
