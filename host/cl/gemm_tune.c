@@ -82,8 +82,9 @@ static bool write_operands(const tuner *t) {
     cl_int status = CL_SUCCESS;
     for (int i = 0; i < t->sets && status == CL_SUCCESS; i++) {
         status = clEnqueueCopyBuffer(queue, t->original_a, t->a[i], 0, 0, a, 0, NULL, NULL);
-        if (status == CL_SUCCESS)
+        if (status == CL_SUCCESS) {
             status = clEnqueueCopyBuffer(queue, t->original_b, t->b[i], 0, 0, b, 0, NULL, NULL);
+        }
     }
     return status == CL_SUCCESS || gn_fail("clEnqueueCopyBuffer: %s", cl_error_name(status));
 }
@@ -171,7 +172,9 @@ static void drop_slow_ways(tuner *t, const gemm_tuning *out) {
         best = fmax(best, out->candidates[way].gain);
     }
     for (int way = 1; way < t->ways.count; way++) {
-        t->dropped[way] = t->dropped[way] || out->candidates[way].gain < best - FAR_BEHIND;
+        if (out->candidates[way].gain < best - FAR_BEHIND) {
+            t->dropped[way] = true;
+        }
     }
 }
 
