@@ -120,7 +120,10 @@
 #define add_row_of_b       OWN(add_row_of_b)
 #define add_row_of_panel   OWN(add_row_of_panel)
 
-#ifndef FINISH
+#ifdef FINISH
+#define EPILOGUE 1
+#else
+#define EPILOGUE 0
 #define FINISH(i, j, value) STORE(value, 0, c + (i) * n + (j))
 #define PARAMETERS // of the epilogue, behind a kernel's own, and
 #define ARGUMENTS  // the same in a call; each begins with a comma
@@ -280,14 +283,23 @@ static void add_last_steps(VECTOR acc[MR][NV], global const float *a, const int 
 }
 
 // A step of the transposition of VW vectors: their halves, shuffled into each other like cards. After
-// log2(VW) steps element q of vector p is element p of vector q.
+// log2(VW) steps element q of vector p is element p of vector q. By a function of Clang's, which CPUs' compilers of
+// OpenCL all are: to.even = from.lo and so on take PoCL half as long again to compile.
+#if VW == 16
+#define LOWER 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define UPPER 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif VW == 8
+#define LOWER 0, 8, 1, 9, 2, 10, 3, 11
+#define UPPER 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOWER 0, 4, 1, 5
+#define UPPER 2, 6, 3, 7
+#endif
 static void shuffle_cards(VECTOR to[VW], const VECTOR from[VW]) {
     UNROLL
     for (int q = 0; q < VW / 2; q++) {
-        to[2 * q].even = from[q].lo;
-        to[2 * q].odd = from[q + VW / 2].lo;
-        to[2 * q + 1].even = from[q].hi;
-        to[2 * q + 1].odd = from[q + VW / 2].hi;
+        to[2 * q] = __builtin_shufflevector(from[q], from[q + VW / 2], LOWER);
+        to[2 * q + 1] = __builtin_shufflevector(from[q], from[q + VW / 2], UPPER);
     }
 }
 
@@ -357,7 +369,7 @@ static void store_whole_tile(VECTOR acc[MR][NV], int i, int j, int n, int add, i
                 acc[r][v] = LOAD(v, corner + r * n) + acc[r][v];
         }
     }
-    if (last) {
+    if (last && EPILOGUE) {
         UNROLL
         for (int r = 0; r < MR; r++) {
             UNROLL
@@ -595,8 +607,8 @@ gemm_fold(int m, int n, int slices, global const float *restrict partial, global
 #ifdef ONLY_gemm_across_nt // with SPAN, the columns of a work-item
 
 // DEPTH steps, or less, of MR columns of C from j on: sums[q * NR + r] is C[i + r, j + q].
-static void tile_across(int j, int n, int k, int from, int depth, global const float *b,
-                        local const float *panel, local float *sums) {
+NOT_INLINED static void tile_across(int j, int n, int k, int from, int depth, global const float *b,
+                                    local const float *panel, local float *sums) {
     int columns[MR];
     VECTOR acc[MR][NV];
     find_rows(columns, j, n, k);
@@ -948,6 +960,9 @@ kernel void gemm_fold(int m, int n, int slices, global const float *restrict par
 #undef LOAD
 #undef STORE
 #undef FINISH
+#undef EPILOGUE
+#undef LOWER
+#undef UPPER
 #undef PARAMETERS
 #undef ARGUMENTS
 #undef FETCH
