@@ -562,11 +562,37 @@ static void check_variables(const machine *m, reference *truth, gn_graph *graph,
     }
 }
 
-// Plans of the graph give the reference's numbers, run after run, in both orders: with the options first,
-// first + stride, ... up to `last`, to the last bit; or, where sums are split or products combined, to
-// rounding. `what` and `seed` name the graph.
-static void check_options(gn_graph *graph, const char *what, int seed, int runs, int first, int stride,
-                          int last) {
+// A plan of the graph, with options_of(bits), gives the reference's numbers, truth[run] after each run, in
+// both orders: to the last bit; or, where sums are split or products combined, to rounding.
+static void check_plan(gn_graph *graph, const char *what, int seed, int bits, reference *const *truth,
+                       int runs) {
+    plan_options options = options_of(bits);
+    options.alignment = bits & 512 ? 4 : 128; // a concatenation's second part begins anywhere
+    int before = graph->count;
+    plan *plan = plan_new(graph, options);
+    ck_assert_int_eq(graph->count, before);
+    check_places(plan, options);
+    for (int contrary = 0; contrary < 2; contrary++) {
+        machine m = machine_new(plan);
+        for (int run = 0; run < runs; run++) {
+            char where[80];
+            snprintf(where, sizeof where, "%s %d, options_of(%d), run %d, contrary %d", what, seed, bits, run,
+                     contrary);
+            machine_run(&m, contrary);
+            check_variables(&m, truth[run], graph, options.split || options.linear ? rounding : 0, where);
+        }
+        machine_free(&m);
+    }
+    plan_free(plan);
+}
+
+// The bits first, first + stride, ... last of options_of(). A list ends with a stride of zero.
+typedef struct {
+    int first, stride, last;
+} option_range;
+
+// Checks plans with each of these options. `what` and `seed` name the graph.
+static void check_options(gn_graph *graph, const char *what, int seed, int runs, const option_range *ranges) {
     reference *truth[4]; // after one run, after two, ...
     REQUIRE(runs <= 4, "%d runs", runs);
     for (int run = 0; run < runs; run++) {
@@ -574,42 +600,19 @@ static void check_options(gn_graph *graph, const char *what, int seed, int runs,
         for (int i = 0; i <= run; i++)
             reference_run(truth[run]);
     }
-    for (int bits = first; bits <= last; bits += stride) {
-        plan_options options = options_of(bits);
-        options.alignment = bits & 512 ? 4 : 128; // a concatenation's second part begins anywhere
-        int before = graph->count;
-        plan *plan = plan_new(graph, options);
-        ck_assert_int_eq(graph->count, before);
-        check_places(plan, options);
-        for (int contrary = 0; contrary < 2; contrary++) {
-            machine m = machine_new(plan);
-            for (int run = 0; run < runs; run++) {
-                char where[80];
-                snprintf(where, sizeof where, "%s %d, options_of(%d), run %d, contrary %d", what, seed, bits,
-                         run, contrary);
-                machine_run(&m, contrary);
-                check_variables(&m, truth[run], graph, options.split || options.linear ? rounding : 0, where);
-            }
-            machine_free(&m);
-        }
-        plan_free(plan);
-    }
+    for (; ranges->stride; ranges++)
+        for (int bits = ranges->first; bits <= ranges->last; bits += ranges->stride)
+            check_plan(graph, what, seed, bits, truth, runs);
     for (int run = 0; run < runs; run++)
         reference_free(truth[run]);
 }
 
 static void check_plans(gn_graph *graph, const char *what, int seed, int runs) {
-    check_options(graph, what, seed, runs, 0, 1, 7);
-    check_options(graph, what, seed, runs, 17, 2, 23);
-    check_options(graph, what, seed, runs, 33, 2, 39);
-    check_options(graph, what, seed, runs, 257, 2, 263);
-    check_options(graph, what, seed, runs, 513, 2, 519);
-    check_options(graph, what, seed, runs, 823, 64, 887);
-    check_options(graph, what, seed, runs, 439, 64, 503);
-    check_options(graph, what, seed, runs, 1025, 2, 1031);
-    check_options(graph, what, seed, runs, 1847, 64, 1911);
-    check_options(graph, what, seed, runs, 2049, 2, 2055);
-    check_options(graph, what, seed, runs, 3895, 64, 3959);
+    static const option_range all[] = {
+        {0, 1, 7},      {17, 2, 23},     {33, 2, 39},      {257, 2, 263},   {513, 2, 519},    {823, 64, 887},
+        {439, 64, 503}, {1025, 2, 1031}, {1847, 64, 1911}, {2049, 2, 2055}, {3895, 64, 3959}, {0},
+    };
+    check_options(graph, what, seed, runs, all);
 }
 
 static int count_nodes(const plan *plan, op_kind op) {
@@ -828,7 +831,7 @@ START_TEST(long_sums_are_split) {
         ck_assert_int_eq(count_nodes(plan, OP_SUM), bits & 8 ? 9 : 5);
         plan_free(plan);
     }
-    check_options(graph, "long sums", 0, 2, 0, 1, 15);
+    check_options(graph, "long sums", 0, 2, (option_range[]){{0, 1, 15}, {0}});
     printf("test_plan: split sums: largest error %.2g\n", largest_error);
 }
 END_TEST
@@ -1896,15 +1899,13 @@ END_TEST
 START_TEST(training_steps_run) {
     session s;
     session_graphs graphs = build_session(&s, all_models[_i], 2, 3);
-    int stride = _i == 0 ? 1 : 7; // the later models bring no other state
+    // The later models bring no other state.
+    static const option_range first[] = {{0, 1, 7}, {23, 32, 55}, {887, 1024, 1911}, {3959, 1, 3959}, {0}},
+                              later[] = {{0, 7, 7}, {887, 1024, 1911}, {3959, 1, 3959}, {0}};
     rounding = 1e-6; // of a gradient that is nothing but rounding Adam makes a step, of up to 1e-9
     for (int turn = 0; turn < 2; turn++)
-        if (graphs.steps[turn]) {
-            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 0, stride, 7);
-            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 23, 32, 55);
-            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 887, 1024, 1911);
-            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, 3959, 1, 3959);
-        }
+        if (graphs.steps[turn])
+            check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, _i == 0 ? first : later);
     session_end(&s, &graphs);
 }
 END_TEST
