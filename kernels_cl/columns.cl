@@ -4,7 +4,7 @@
 // all of them once more. No column needs another, so one launch does it: a work-item keeps what a column has one
 // of in registers, and walks down the rows as often as there are sums that need each other:
 //
-//     EACH_ROW(r) { ... ADD(T, mean, lost, ...) }   mean = TOTAL(at, mean);
+//     EACH_ROW(r) { ... ADD(T, mean, lost, ...) }   mean = TOTAL(at, 0, mean);
 //     EACH_ROW(r) { ... }                           and so on; what it read is in the cache then
 //
 // host/cl/codegen.c writes such a function for each step, and puts this text behind it, each time with
@@ -34,7 +34,7 @@ typedef struct {
 #ifdef GANC_GPU
     uint inside; // is it one?
     uint lane, lanes;
-    local float *part; // for the work-group's sums
+    local float *part; // for the work-group's sums, two times GROUP
 #endif
 } place;
 
@@ -45,13 +45,13 @@ typedef struct {
 #define STORE_COLUMN(at, v, p)    if ((at).inside && (at).lane == 0) STORE(v, p)
 
 // The sum of the lanes' values, for each of them, who all add up all, by halves. Lane by lane less would be added,
-// but with as many barriers more, which cost more, and PoCL minutes to compile.
+// but with as many barriers more, which cost more, and PoCL minutes to compile. One is enough since `turn` is 0, 1,
+// 0, 1, ... from call to call: who writes to a half has met at a barrier all who read in it.
 #define PART(lane) ((lane) < at.lanes ? part[(lane) * columns] : 0.0f)
 
-static float TOTAL(const place at, float own) {
+static float TOTAL(const place at, const uint turn, float own) {
     const uint columns = get_local_size(0);
-    local float *part = at.part + get_local_id(0);
-    barrier(CLK_LOCAL_MEM_FENCE); // all have read the last one
+    local float *part = at.part + turn * GROUP + get_local_id(0);
     part[at.lane * columns] = own;
     barrier(CLK_LOCAL_MEM_FENCE);
     return ((PART(0) + PART(4)) + (PART(2) + PART(6))) + ((PART(1) + PART(5)) + (PART(3) + PART(7)));
@@ -61,7 +61,7 @@ static float TOTAL(const place at, float own) {
 #define STORE_ROW(at, v, p)    STORE(v, p)
 #define WAIT_FOR_READERS
 #define STORE_COLUMN(at, v, p) STORE(v, p)
-#define TOTAL(at, own)         (own)
+#define TOTAL(at, turn, own)   (own)
 #endif
 #endif
 
@@ -76,14 +76,14 @@ static float TOTAL(const place at, float own) {
 static void subtract_mean(const place at, PARAMETERS) {
     float mean = 0.0f;
     EACH_ROW(r) mean += x[r * INNER + at.column] / RUN;
-    mean = TOTAL(at, mean);
+    mean = TOTAL(at, 0, mean);
     EACH_ROW(r) STORE_ROW(at, x[r * INNER + at.column] - mean, y + r * INNER + at.column);
 }
 #endif
 
 kernel void NAME(PARAMETERS) {
 #ifdef GANC_GPU
-    local float part[GROUP];
+    local float part[2 * GROUP];
     const uint c = get_global_id(0);
     const place at = {min(c, (uint)INNER - 1), c < INNER, get_local_id(1), get_local_size(1), part};
 #else

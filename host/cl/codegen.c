@@ -375,6 +375,7 @@ typedef struct {
     const plan_step *step;
     step_buffers buffers;
     int vector, *loop, loops;
+    int totals; // how many there are by now
 } columns_step;
 
 static int place_in_step(const plan_step *step, const gn_node *node) {
@@ -422,7 +423,7 @@ static void print_stores_of_columns(FILE *out, const columns_step *s, const char
 }
 
 // The loop over the rows that makes the sums numbered so, and stores the rows that can be known by then.
-static void print_loop(FILE *out, const columns_step *s, int loop) {
+static void print_loop(FILE *out, columns_step *s, int loop) {
     const plan_step *step = s->step;
     bool *needed = gn_calloc((size_t)step->count, sizeof *needed), any = false;
     for (int i = 0; i < step->count; i++) {
@@ -450,7 +451,7 @@ static void print_loop(FILE *out, const columns_step *s, int loop) {
         fputs("    }\n", out);
         for (int i = 0; i < step->count; i++)
             if (needed[i] && step->nodes[i]->op == OP_SUM)
-                fprintf(out, "    v%d = TOTAL(at, v%d);\n", i, i);
+                fprintf(out, "    v%d = TOTAL(at, %d, v%d);\n", i, s->totals++ % 2, i);
     }
     free(needed);
 }
