@@ -45,8 +45,8 @@ typedef struct {
 #define STORE_COLUMN(at, v, p)    if ((at).inside && (at).lane == 0) STORE(v, p)
 
 // The sum of the lanes' values, for each of them, who all add up all, by halves. Lane by lane less would be added,
-// but with as many barriers more, which cost more, and PoCL minutes to compile. One is enough since `turn` is 0, 1,
-// 0, 1, ... from call to call: who writes to a half has met at a barrier all who read in it.
+// but with as many barriers more, which cost more, and PoCL minutes to compile. One is enough where `turn` is 0, 1,
+// 0, 1, ... from call to call: all who read a half meet in the next call, before it is written again.
 #define PART(lane) ((lane) < at.lanes ? part[(lane) * columns] : 0.0f)
 
 static float TOTAL(const place at, const uint turn, float own) {

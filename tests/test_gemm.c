@@ -283,8 +283,8 @@ START_TEST(all_ways_give_the_same_bits) {
     uint32_t seed = SEED;
     for (size_t i = 0; i < count; i++) {
         gemm_tuning found;
-        int rounds =
-            _i == 0 && i == 0 ? 7 : 1; // of many, those that are far behind are measured in some alone
+        // Of many rounds those that are far behind are measured in some alone.
+        int rounds = _i == 0 && i == 0 ? 7 : 1;
         ck_assert_msg(gemm_tune(device->gemm, shapes[i], rounds, &found), "%s", gn_error());
         ck_assert_int_ge(found.count, _i == 0 ? 4 : 2);
         ck_assert_double_le(product_distance(device, shapes[i], &seed), 1);
