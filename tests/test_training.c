@@ -283,9 +283,11 @@ START_TEST(every_way_is_the_same_run) {
 }
 END_TEST
 
-// One step of each model of GANC_TEST_SIZE images, the generator's update included and no grid, by the
-// kernels of both classes. Where a device can run more, test_replay does. A batch norm of two rows would turn
-// them into plus and minus one, and its gradient into noise.
+static int step_images; // GANC_TEST_SIZE, or 0 where it is not set
+
+// One step of each model of so many images, the generator's update included and no grid, by the kernels of
+// both classes. Where a device can run more, test_replay does. A batch norm of two rows would turn them into
+// plus and minus one, and its gradient into noise.
 static outcome first_step(training_options options) {
     dataset data = digits();
     session s = training_start(options, &data);
@@ -297,9 +299,8 @@ static outcome first_step(training_options options) {
 }
 
 START_TEST(a_step_in_both_classes) {
-    int batch = atoi(getenv("GANC_TEST_SIZE"));
-    outcome cpu = first_step((training_options){stepped[_i], "cpu", "native", batch, SEED});
-    outcome gpu = first_step((training_options){stepped[_i], "gpu", "native", batch, SEED});
+    outcome cpu = first_step((training_options){stepped[_i], "cpu", "native", step_images, SEED});
+    outcome gpu = first_step((training_options){stepped[_i], "gpu", "native", step_images, SEED});
     const char *where = "all";
     double distance = outcome_distance(stepped[_i], &cpu, &gpu, &where);
     printf("%s, one step, class gpu; largest distance %.1e (%s)\n", stepped[_i]->name, distance, where);
@@ -321,7 +322,9 @@ Suite *test_suite(void) {
     tcase_add_loop_test(rounding, every_way_is_the_same_run, 0, RUNS);
     suite_add_tcase(suite, rounding);
     static char names[STEPPED][32];
-    for (int i = 0; i < STEPPED && getenv("GANC_TEST_SIZE"); i++) {
+    const char *size = getenv("GANC_TEST_SIZE");
+    step_images = size ? atoi(size) : 0;
+    for (int i = 0; i < STEPPED && step_images > 0; i++) {
         snprintf(names[i], sizeof names[i], "step of %s", stepped[i]->name);
         TCase *step = tcase_create(names[i]);
         tcase_set_timeout(step, 3600); // a simulator takes its time
