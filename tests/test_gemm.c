@@ -203,18 +203,6 @@ START_TEST(slices_have_a_switch) {
 }
 END_TEST
 
-// Without prefetches other kernels are compiled, which opening the device verifies. GANC_OFF=prefetch is
-// looked at there.
-START_TEST(prefetches_have_a_switch) {
-    setenv("GANC_OFF", "prefetch", 1);
-    gn_device *device = open_device(&configurations[0].options);
-    unsetenv("GANC_OFF");
-    uint32_t seed = SEED;
-    ck_assert_double_le(product_distance(device, (gemm_shape){false, false, 64, 512, 784}, &seed), 1);
-    gn_device_free(device);
-}
-END_TEST
-
 // Positive terms, so that the sum outgrows each of them: a single float that took up all 4096 would be off by
 // up to 2.5e-6 of the sum, blocks of 128 by 3e-7, of 512, which CLBlast gets, by 4.4e-7.
 START_TEST(a_long_sum_keeps_its_digits) {
@@ -491,7 +479,6 @@ Suite *test_suite(void) {
                         sizeof configurations / sizeof *configurations);
     tcase_add_loop_test(products, all_ways_give_the_same_bits, 0, 2); // the native configurations
     tcase_add_loop_test(products, slices_have_a_switch, 0, 2);
-    tcase_add_test(products, prefetches_have_a_switch);
     tcase_add_test(products, too_large_is_an_error);
     tcase_add_test(products, unknown_choice_is_an_error);
     tcase_add_test(products, wrong_products_are_found);

@@ -227,14 +227,18 @@ static void add_cases(check *c, int n, bool values, bool derivatives) {
     }
 }
 
-START_TEST(values) {
-    gn_device *device = open_device(classes[_i]);
-    check *c = check_new();
+static void add_values(check *c, int class) {
     const char *only = getenv("GANC_TEST_SIZE");
     if (only)
         add_cases(c, atoi(only), true, false);
-    for (int i = 0; i < op_size_count && !only; i += _i ? 3 : 4) // others for each class
+    for (int i = 0; i < op_size_count && !only; i += class ? 3 : 4) // others for each class
         add_cases(c, op_sizes[i], true, false);
+}
+
+START_TEST(values) {
+    gn_device *device = open_device(classes[_i]);
+    check *c = check_new();
+    add_values(c, _i);
     run_and_compare(c, device, plan_options_default(), 1);
     print_worst(c, "value");
     check_free(c);
@@ -284,18 +288,30 @@ static plan_options without(int off) {
     return options;
 }
 
-START_TEST(switches) {
-    static const struct {
-        int class, off;
-    } runs[] = {{0, NO_FUSE}, {0, NO_REUSE}, {0, NO_IN_PLACE}, {0, NOTHING_ON}, {1, NOTHING_ON}};
+START_TEST(unfused) {
+    static const struct { int class, off; } runs[] = {{0, NO_FUSE}, {0, NOTHING_ON}, {1, NOTHING_ON}};
     gn_device *device = open_device(classes[runs[_i].class]);
     check *c = check_new();
-    if (runs[_i].off & NO_FUSE)
-        add_cases(c, 17, true, true);
-    else // where tensors lie changes no kernel: these are compiled
-        add_cases(c, 16, false, true);
+    add_cases(c, 17, true, true);
     run_and_compare(c, device, without(runs[_i].off), 1);
     check_free(c);
+    gn_device_free(device);
+}
+END_TEST
+
+// Where tensors lie changes no kernel: those of `values` and of `derivatives` are compiled.
+START_TEST(places) {
+    static const int off[] = {NO_REUSE, NO_IN_PLACE};
+    gn_device *device = open_device("cpu");
+    for (int derived = 0; derived < 2; derived++) {
+        check *c = check_new();
+        if (derived)
+            add_cases(c, 16, false, true);
+        else
+            add_values(c, 0);
+        run_and_compare(c, device, without(off[_i]), 1);
+        check_free(c);
+    }
     gn_device_free(device);
 }
 END_TEST
@@ -575,7 +591,8 @@ Suite *test_suite(void) {
     add_case(suite, "values", values, 2);
     add_case(suite, "streams", streams, 1);
     add_case(suite, "derivatives", derivatives, 2);
-    add_case(suite, "switches", switches, 5);
+    add_case(suite, "unfused", unfused, 3);
+    add_case(suite, "places", places, 2);
     add_case(suite, "state", updates_of_state, 2);
     add_case(suite, "epilogues", epilogues, 4);
     add_case(suite, "columns", columns, 3);
