@@ -138,26 +138,39 @@ gn_shape gn_variable_file_shape(const gn_variable *variable) {
     return variable->layout.file;
 }
 
-// Where element `index` here, with its axes in the layout's order, lies in the file.
-static size_t file_index(const gn_layout *layout, size_t index) {
+// Copies all elements from the order here to that of the file, or back. In blocks, because most layouts
+// exchange the last two axes: either order's lines of memory are then still in a cache when their next
+// element is due.
+static void reorder(const gn_layout *layout, const float *from, float *to, bool to_file) {
+    enum { BLOCK = 16 };
     const gn_shape *view = &layout->view;
-    size_t stride[GN_MAX_DIMS], at = 0;
-    for (int i = view->dims - 1, below = 1; i >= 0; below *= view->size[i--])
-        stride[i] = (size_t)below;
-    for (int i = view->dims - 1; i >= 0; i--) {
-        int axis = layout->order[i];
-        at += index % (size_t)view->size[axis] * stride[axis];
-        index /= (size_t)view->size[axis];
+    size_t stride[GN_MAX_DIMS], below = 1; // of the view's axes, in the file
+    for (int i = view->dims - 1; i >= 0; below *= (size_t)view->size[i--])
+        stride[i] = below;
+    int size[GN_MAX_DIMS] = {1, 1, 1, 1}; // of the axes here; those that there are come last
+    size_t step[GN_MAX_DIMS] = {0};       // in the file, from an element to the next along an axis here
+    for (int i = 0, missing = GN_MAX_DIMS - view->dims; i < view->dims; i++) {
+        size[missing + i] = view->size[layout->order[i]];
+        step[missing + i] = stride[layout->order[i]];
     }
-    return at;
+    for (size_t row = 0; row < (size_t)size[0] * (size_t)size[1]; row++) // the two outermost axes together
+        for (size_t first = 0; first < (size_t)size[3]; first += BLOCK)
+            for (size_t c = 0; c < (size_t)size[2]; c++)
+                for (size_t d = first; d < (size_t)size[3] && d < first + BLOCK; d++) {
+                    size_t here = (row * (size_t)size[2] + c) * (size_t)size[3] + d,
+                           file = row / (size_t)size[1] * step[0] + row % (size_t)size[1] * step[1] +
+                                  c * step[2] + d * step[3];
+                    if (to_file)
+                        to[file] = from[here];
+                    else
+                        to[here] = from[file];
+                }
 }
 
 void gn_variable_to_file(const gn_variable *variable, const float *values, float *file) {
-    for (size_t i = 0; i < gn_shape_count(variable->shape); i++)
-        file[file_index(&variable->layout, i)] = values[i];
+    reorder(&variable->layout, values, file, true);
 }
 
 void gn_variable_from_file(const gn_variable *variable, const float *file, float *values) {
-    for (size_t i = 0; i < gn_shape_count(variable->shape); i++)
-        values[i] = file[file_index(&variable->layout, i)];
+    reorder(&variable->layout, file, values, false);
 }
