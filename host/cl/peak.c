@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    REPEATS = 8,
+    MOST_REPEATS = 8,
     READ_RUN = 64,        // RUN of peak.cl
     GPU_GROUP = 256,      // work-items of a group
     CPU_GROUP = 64,       // the same, some vectors' worth of data
@@ -33,6 +33,7 @@ typedef struct {
     char *source;
     cl_program program; // peak.cl for one width and number of chains
     cl_mem a, b;        // as large as the largest footprint needs
+    int repeats;        // of each launch, if not too long
     double agreement;   // of long launches, the most: what events say in relation to the clock
 } bench;
 
@@ -112,7 +113,7 @@ static bool measure_launches(bench *b, device_peaks *peaks) {
         return false;
     cl_int status = CL_SUCCESS;
     double times[2] = {0}; // waiting for each, and for all together
-    for (int i = 0; i < 2 * REPEATS && status == CL_SUCCESS; i++) {
+    for (int i = 0; i < 2 * b->repeats && status == CL_SUCCESS; i++) {
         int launches = i % 2 ? EMPTY_LAUNCHES : 1;
         double began = seconds_now();
         for (int j = 0; j < launches && status == CL_SUCCESS; j++)
@@ -150,7 +151,7 @@ static bool measure_shape(bench *b, fma_shape shape, device_peaks *peaks) {
         ms = time_fma(b, items, steps *= 4, 1);
     if (ms > 0) {
         steps = (cl_uint)(steps * FMA_MILLISECONDS / ms) + 1;
-        ms = time_fma(b, items, steps, REPEATS);
+        ms = time_fma(b, items, steps, b->repeats);
     }
     if (ms <= 0)
         return ms == 0; // events that show nothing
@@ -197,7 +198,8 @@ static bool measure_kernel(bench *b, const char *name, int width, double bytes, 
     if (!kernel)
         return false;
     size_t group = group_of(b, kernel, !cpu ? GPU_GROUP : read ? 1 : CPU_GROUP, items);
-    double ms = fastest(b, kernel, items, group, bytes > 1 << 24 ? 2 : REPEATS);
+    int repeats = bytes > 1 << 24 && b->repeats > 2 ? 2 : b->repeats;
+    double ms = fastest(b, kernel, items, group, repeats);
     clReleaseKernel(kernel);
     if (ms > 0 && 1e-6 * bytes / ms > *gbs)
         *gbs = 1e-6 * bytes / ms;
@@ -236,20 +238,40 @@ static bool measure_memory(bench *b, device_peaks *peaks) {
 
 // ---- All of it ---------------------------------------------------------------------------------------
 
-bool peak_measure(profile *p, device_peaks *peaks) {
+// What measuring begins with; `done` says whether it may.
+static bench start(profile *p, int rounds, device_peaks *peaks, bool *done) {
     *peaks = (device_peaks){.gflops = 0};
     bench b = {.profile = p, .device = profile_device(p)};
+    b.repeats = rounds < MOST_REPEATS ? rounds : MOST_REPEATS;
     size_t results = (size_t)b.device->info.units * 16 * GPU_GROUP * sizeof(cl_float16);
-    bool done = (b.source = kernels_source(b.device, "peak.cl")) &&
-                (b.a = memory_buffer(b.device, results, "measuring arithmetic", NULL)) &&
-                measure_launches(&b, peaks) && measure_arithmetic(&b, peaks) && measure_memory(&b, peaks);
-    if (b.program)
-        clReleaseProgram(b.program);
-    if (b.a)
-        clReleaseMemObject(b.a);
-    if (b.b)
-        clReleaseMemObject(b.b);
-    free(b.source);
+    *done = (b.source = kernels_source(b.device, "peak.cl")) &&
+            (b.a = memory_buffer(b.device, results, "measuring arithmetic", NULL));
+    return b;
+}
+
+static void end(bench *b) {
+    if (b->program)
+        clReleaseProgram(b->program);
+    if (b->a)
+        clReleaseMemObject(b->a);
+    if (b->b)
+        clReleaseMemObject(b->b);
+    free(b->source);
+}
+
+bool peak_measure_arithmetic(profile *p, int rounds, device_peaks *peaks) {
+    bool done;
+    bench b = start(p, rounds, peaks, &done);
+    done = done && measure_arithmetic(&b, peaks);
+    end(&b);
+    return done;
+}
+
+bool peak_measure(profile *p, int rounds, device_peaks *peaks) {
+    bool done;
+    bench b = start(p, rounds, peaks, &done);
+    done = done && measure_launches(&b, peaks) && measure_arithmetic(&b, peaks) && measure_memory(&b, peaks);
+    end(&b);
     return done;
 }
 

@@ -16,9 +16,12 @@ typedef struct {
     double wait_us;   // a launch, and the wait for it
 } device_peaks;
 
-// Measures, and sees whether the driver's events agree with the clock: if not, the profile goes by the clock
-// from now on. About a second. False on failure.
-bool peak_measure(profile *p, device_peaks *peaks);
+// Measures, each launch in so many rounds, 8 at most, and sees whether the driver's events agree with the
+// clock: if not, the profile goes by the clock from now on. With all rounds about a second. False on failure.
+bool peak_measure(profile *p, int rounds, device_peaks *peaks);
+
+// The same of arithmetic alone; the other figures stay 0.
+bool peak_measure_arithmetic(profile *p, int rounds, device_peaks *peaks);
 
 // The most that a launch which touches so many bytes can move: where that many or more were measured the
 // best, since less data never lies farther away.

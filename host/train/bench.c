@@ -428,7 +428,7 @@ static bool check_kernel(bench *b) {
 
 static bool measure_peaks(bench *b) {
     say(b, "peaks");
-    if (!peak_measure(b->profiles[0], &b->result->peaks))
+    if (!peak_measure(b->profiles[0], b->options->rounds, &b->result->peaks))
         return false;
     b->result->by_clock = profile_is_by_clock(b->profiles[0]);
     if (b->result->by_clock && b->profiles[1])

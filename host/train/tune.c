@@ -13,10 +13,10 @@ static void say(const tune_options *o, const char *what) {
         o->progress(what);
 }
 
-static bool measure_peak(gn_device *device, tune_result *result) {
+static bool measure_peak(gn_device *device, int rounds, tune_result *result) {
     device_peaks peaks;
     profile *p = profile_new(device);
-    bool done = p && peak_measure(p, &peaks);
+    bool done = p && peak_measure_arithmetic(p, rounds, &peaks);
     result->peak_gflops = done ? peaks.gflops : 0;
     profile_free(p);
     return done;
@@ -67,7 +67,7 @@ bool tune_run(const tune_options *options, tune_result *result) {
     result->class = device->class;
     result->gemm = gemm_description(device->gemm);
     say(options, "peak");
-    bool done = measure_peak(device, result);
+    bool done = measure_peak(device, options->rounds, result);
     for (int i = 0; all_models[i] && done; i++)
         if (!options->model || options->model == all_models[i]) {
             say(options, all_models[i]->name);
