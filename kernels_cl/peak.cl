@@ -1,50 +1,60 @@
 // peak.cl: the most that a device does of one thing, for `ganc bench` to hold the other kernels against.
 //
-// Built once for each WIDTH (floats in a vector: 1, 2, 4, 8, 16) and CHAINS that host/cl/peak.c tries: no
-// shape is best everywhere. Few chains leave the multipliers waiting for each other's results, many chains of
-// wide vectors spill out of the registers.
-//
 // All are 1-D, any local size; vectors lie at multiples of their size. No result is of use to anybody; each
 // is written so that its computation is not optimised away.
 
-#ifndef WIDTH
-#define WIDTH 4
-#endif
-#ifndef CHAINS // accumulators that depend on themselves only
-#define CHAINS 8
-#endif
 #ifndef RUN // vectors that a work-item of peak_read sums up, a multiple of 4
 #define RUN 64
-#endif
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
-#if WIDTH == 1
-#define VECTOR float
-#else
-#define VECTOR JOIN(float, WIDTH)
 #endif
 
 // What a launch costs.
 kernel void peak_empty(global float *out) {}
 
-// 2 * WIDTH * CHAINS * steps operations a work-item; the accumulators tend to 1, where nothing is subnormal.
-kernel void peak_fma(global VECTOR *out, const uint steps) {
-    VECTOR acc[CHAINS];
-#pragma unroll
-    for (int i = 0; i < CHAINS; i++)
-        acc[i] = (VECTOR)(0.5f + 0.001f * (float)i);
-    for (uint s = 0; s < steps; s++) {
-#pragma unroll
-        for (int i = 0; i < CHAINS; i++)
-            acc[i] = fma(acc[i], (VECTOR)(0.99f), (VECTOR)(0.01f));
+// peak_fma_16x8 and so on, by floats in a vector and accumulators that depend on themselves only: 2 * width * chains *
+// steps operations a work-item. The accumulators tend to 1, where nothing is subnormal.
+#define FMA(width, chains)                                                                                             \
+    kernel void peak_fma_##width##x##chains(global float##width *out, const uint steps) {                              \
+        float##width acc[chains];                                                                                      \
+        UNROLL                                                                                                         \
+        for (int i = 0; i < chains; i++)                                                                               \
+            acc[i] = (float##width)(0.5f + 0.001f * (float)i);                                                         \
+        for (uint s = 0; s < steps; s++) {                                                                             \
+            UNROLL                                                                                                     \
+            for (int i = 0; i < chains; i++)                                                                           \
+                acc[i] = fma(acc[i], (float##width)(0.99f), (float##width)(0.01f));                                    \
+        }                                                                                                              \
+        float##width sum = acc[0];                                                                                     \
+        UNROLL                                                                                                         \
+        for (int i = 1; i < chains; i++)                                                                               \
+            sum += acc[i];                                                                                             \
+        out[get_global_id(0)] = sum;                                                                                   \
     }
-    VECTOR sum = acc[0];
-#pragma unroll
-    for (int i = 1; i < CHAINS; i++)
-        sum += acc[i];
-    out[get_global_id(0)] = sum;
-}
+#define UNROLL _Pragma("unroll")
+
+// No shape is best everywhere: few chains leave the multipliers waiting for each other's results, many chains of wide
+// vectors spill out of the registers, which on a CPU are 16 or 32 of 4, 8 or 16 floats.
+#ifdef GANC_GPU
+typedef float float1;
+FMA(1, 4)
+FMA(1, 8)
+FMA(2, 4)
+FMA(2, 8)
+FMA(4, 4)
+FMA(4, 8)
+#define VECTOR float4
+#else
+FMA(16, 4)
+FMA(16, 6)
+FMA(16, 8)
+FMA(16, 12)
+FMA(8, 8)
+FMA(8, 10)
+FMA(8, 12)
+FMA(8, 14)
+FMA(4, 8)
+FMA(4, 12)
+#define VECTOR float16
+#endif
 
 // A vector for each work-item.
 kernel void peak_copy(global VECTOR *restrict to, global const VECTOR *restrict from) {

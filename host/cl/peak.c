@@ -18,31 +18,21 @@ enum {
 };
 static const double smallest_footprint = 64 << 10, largest_footprint = 256 << 20; // bytes
 
-// Vectors and accumulators to try. The registers of a CPU are 16 or 32 of 4, 8 or 16 floats.
-typedef struct {
-    int width, chains;
-} fma_shape;
-static const fma_shape cpu_shapes[] = {{16, 4}, {16, 6}, {16, 8}, {16, 12}, {8, 8},
-                                       {8, 10}, {8, 12}, {8, 14}, {4, 8},   {4, 12}};
-static const fma_shape gpu_shapes[] = {{1, 4}, {1, 8}, {2, 4}, {2, 8}, {4, 4}, {4, 8}};
-
 // What is there while measuring.
 typedef struct {
     profile *profile;
     gn_device *device;
-    char *source;
-    cl_program program; // peak.cl for one width and number of chains
+    cl_program program; // peak.cl
     cl_mem a, b;        // as large as the largest footprint needs
     int repeats;        // of each launch, if not too long
     double agreement;   // of long launches, the most: what events say in relation to the clock
 } bench;
 
-static bool build(bench *b, fma_shape shape) {
-    if (b->program)
-        clReleaseProgram(b->program);
-    char *options = gn_format("-DWIDTH=%d -DCHAINS=%d -DRUN=%d", shape.width, shape.chains, READ_RUN);
-    b->program = kernels_build(b->device, "peak.cl", b->source, options);
+static bool build(bench *b) {
+    char *source = kernels_source(b->device, "peak.cl"), *options = gn_format("-DRUN=%d", READ_RUN);
+    b->program = source ? kernels_build(b->device, "peak.cl", source, options) : NULL;
     free(options);
+    free(source);
     return b->program != NULL;
 }
 
@@ -108,7 +98,7 @@ static double fastest(bench *b, cl_kernel kernel, size_t items, size_t group, in
 
 static bool measure_launches(bench *b, device_peaks *peaks) {
     size_t one = 1;
-    cl_kernel kernel = build(b, cpu_shapes[0]) ? make_kernel(b, "peak_empty", NULL, NULL, 0) : NULL;
+    cl_kernel kernel = make_kernel(b, "peak_empty", NULL, NULL, 0);
     if (!kernel)
         return false;
     cl_int status = CL_SUCCESS;
@@ -131,8 +121,8 @@ static bool measure_launches(bench *b, device_peaks *peaks) {
 
 // ---- Arithmetic --------------------------------------------------------------------------------------
 
-static double time_fma(bench *b, size_t items, cl_uint steps, int repeats) {
-    cl_kernel kernel = make_kernel(b, "peak_fma", NULL, &steps, sizeof steps);
+static double time_fma(bench *b, const char *name, size_t items, cl_uint steps, int repeats) {
+    cl_kernel kernel = make_kernel(b, name, NULL, &steps, sizeof steps);
     if (!kernel)
         return -1;
     size_t group = group_of(b, kernel, b->device->class == CLASS_CPU ? 1 : GPU_GROUP, items);
@@ -141,35 +131,38 @@ static double time_fma(bench *b, size_t items, cl_uint steps, int repeats) {
     return ms;
 }
 
-static bool measure_shape(bench *b, fma_shape shape, device_peaks *peaks) {
+// One of the kernels peak_fma_.
+static bool measure_shape(bench *b, const char *name, int width, int chains, device_peaks *peaks) {
     size_t items = (size_t)b->device->info.units * (b->device->class == CLASS_CPU ? 8 : 16 * GPU_GROUP);
-    if (!build(b, shape))
-        return false;
     double ms = 0;
     cl_uint steps = 64;
     while (ms >= 0 && ms < 1 && steps < 1u << 28)
-        ms = time_fma(b, items, steps *= 4, 1);
+        ms = time_fma(b, name, items, steps *= 4, 1);
     if (ms > 0) {
         steps = (cl_uint)(steps * FMA_MILLISECONDS / ms) + 1;
-        ms = time_fma(b, items, steps, b->repeats);
+        ms = time_fma(b, name, items, steps, b->repeats);
     }
     if (ms <= 0)
         return ms == 0; // events that show nothing
-    double gflops = 2e-6 * shape.width * shape.chains * (double)steps * (double)items / ms;
+    double gflops = 2e-6 * width * chains * (double)steps * (double)items / ms;
     if (gflops > peaks->gflops) {
         peaks->gflops = gflops;
-        snprintf(peaks->shape, sizeof peaks->shape, "float%d, %d chains", shape.width, shape.chains);
+        snprintf(peaks->shape, sizeof peaks->shape, "float%d, %d chains", width, chains);
     }
     return true;
 }
 
 static bool measure_shapes(bench *b, device_peaks *peaks) {
-    bool cpu = b->device->class == CLASS_CPU;
-    const fma_shape *shapes = cpu ? cpu_shapes : gpu_shapes;
-    int count = (int)(cpu ? sizeof cpu_shapes : sizeof gpu_shapes) / (int)sizeof *shapes;
-    for (int i = 0; i < count; i++)
-        if (!measure_shape(b, shapes[i], peaks))
+    char names[2048];
+    cl_int status = clGetProgramInfo(b->program, CL_PROGRAM_KERNEL_NAMES, sizeof names, names, NULL);
+    if (status != CL_SUCCESS)
+        return gn_fail("clGetProgramInfo of peak.cl: %s", cl_error_name(status));
+    for (char *rest = NULL, *name = strtok_r(names, ";", &rest); name; name = strtok_r(NULL, ";", &rest)) {
+        int width, chains;
+        if (sscanf(name, "peak_fma_%dx%d", &width, &chains) == 2 &&
+            !measure_shape(b, name, width, chains, peaks))
             return false;
+    }
     return true;
 }
 
@@ -214,7 +207,7 @@ static bool fill(bench *b, size_t bytes) {
 }
 
 static bool measure_memory(bench *b, device_peaks *peaks) {
-    int width = b->device->class == CLASS_CPU ? 16 : 4;
+    int width = b->device->class == CLASS_CPU ? 16 : 4; // of VECTOR
     double largest = largest_footprint;
     while (largest > smallest_footprint &&
            (largest > (double)b->device->max_allocation || largest > (double)b->device->info.memory / 4))
@@ -222,7 +215,7 @@ static bool measure_memory(bench *b, device_peaks *peaks) {
     clReleaseMemObject(b->a);
     b->a = memory_buffer(b->device, (size_t)largest, "measuring memory", NULL);
     b->b = b->a ? memory_buffer(b->device, (size_t)largest, "measuring memory", NULL) : NULL;
-    if (!b->b || !fill(b, (size_t)largest) || !build(b, (fma_shape){width, 4}))
+    if (!b->b || !fill(b, (size_t)largest))
         return false;
     for (double bytes = smallest_footprint; bytes <= largest && peaks->footprints < MAX_FOOTPRINTS;
          bytes *= 2) {
@@ -244,8 +237,7 @@ static bench start(profile *p, int rounds, device_peaks *peaks, bool *done) {
     bench b = {.profile = p, .device = profile_device(p)};
     b.repeats = rounds < MOST_REPEATS ? rounds : MOST_REPEATS;
     size_t results = (size_t)b.device->info.units * 16 * GPU_GROUP * sizeof(cl_float16);
-    *done = (b.source = kernels_source(b.device, "peak.cl")) &&
-            (b.a = memory_buffer(b.device, results, "measuring arithmetic", NULL));
+    *done = build(&b) && (b.a = memory_buffer(b.device, results, "measuring arithmetic", NULL));
     return b;
 }
 
@@ -256,7 +248,6 @@ static void end(bench *b) {
         clReleaseMemObject(b->a);
     if (b->b)
         clReleaseMemObject(b->b);
-    free(b->source);
 }
 
 bool peak_measure_arithmetic(profile *p, int rounds, device_peaks *peaks) {
