@@ -174,7 +174,13 @@ const char *gn_device_name(const gn_device *device) {
     return device->info.name;
 }
 
+// Not by clFinish(), which in Mesa's rusticl 22.3 waits for nothing that was flushed before.
 bool gn_device_wait(gn_device *device) {
-    cl_int status = clFinish(device->queue);
-    return status == CL_SUCCESS || gn_fail("%s: clFinish: %s", device->info.name, cl_error_name(status));
+    cl_event all = NULL;
+    cl_int status = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &all);
+    if (status == CL_SUCCESS) {
+        status = clWaitForEvents(1, &all);
+        clReleaseEvent(all);
+    }
+    return status == CL_SUCCESS || gn_fail("waiting for %s: %s", device->info.name, cl_error_name(status));
 }
