@@ -108,7 +108,7 @@ static bool measure_launches(bench *b, device_peaks *peaks) {
         double began = seconds_now();
         for (int j = 0; j < launches && status == CL_SUCCESS; j++)
             status = profile_kernel(b->device, kernel, 1, &one, &one, NULL);
-        clFinish(b->device->queue);
+        gn_device_wait(b->device);
         double us = 1e6 * (seconds_now() - began) / launches, *best = &times[i % 2];
         *best = i < 2 || us < *best ? us : *best;
     }

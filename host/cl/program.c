@@ -811,8 +811,7 @@ static bool clear_arena(gn_program *program) {
 bool program_compile_kernels(gn_program *program, bool (*go_on)(void *context), void *context) {
     bool done = clear_arena(program);
     for (int i = program->count - 1; i >= 0 && done; i--)
-        done = go_on(context) && enqueue(program, i, NULL) &&
-               check(program, clFinish(program->device->queue), "clFinish");
+        done = go_on(context) && enqueue(program, i, NULL) && gn_device_wait(program->device);
     return done;
 }
 
