@@ -6,6 +6,9 @@
 #ifndef RUN // vectors that a work-item of peak_read sums up, a multiple of 4
 #define RUN 64
 #endif
+#ifndef VECTOR // of the kernels that move memory
+#define VECTOR float4
+#endif
 
 // What a launch costs.
 kernel void peak_empty(global float *out) {}
@@ -41,7 +44,6 @@ FMA(2, 4)
 FMA(2, 8)
 FMA(4, 4)
 FMA(4, 8)
-#define VECTOR float4
 #else
 FMA(16, 4)
 FMA(16, 6)
@@ -53,7 +55,6 @@ FMA(8, 12)
 FMA(8, 14)
 FMA(4, 8)
 FMA(4, 12)
-#define VECTOR float16
 #endif
 
 // A vector for each work-item.

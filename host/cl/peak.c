@@ -25,11 +25,13 @@ typedef struct {
     cl_program program; // peak.cl
     cl_mem a, b;        // as large as the largest footprint needs
     int repeats;        // of each launch, if not too long
+    int width;          // floats in a vector of the kernels that move memory
     double agreement;   // of long launches, the most: what events say in relation to the clock
 } bench;
 
 static bool build(bench *b) {
-    char *source = kernels_source(b->device, "peak.cl"), *options = gn_format("-DRUN=%d", READ_RUN);
+    char *source = kernels_source(b->device, "peak.cl"),
+         *options = gn_format("-DRUN=%d -DVECTOR=float%d", READ_RUN, b->width);
     b->program = source ? kernels_build(b->device, "peak.cl", source, options) : NULL;
     free(options);
     free(source);
@@ -181,10 +183,10 @@ static bool measure_arithmetic(bench *b, device_peaks *peaks) {
 // ---- Memory ------------------------------------------------------------------------------------------
 
 // One kernel over `bytes`: the vectors that it reads and writes. Raises the figure of the footprint.
-static bool measure_kernel(bench *b, const char *name, int width, double bytes, double *gbs) {
+static bool measure_kernel(bench *b, const char *name, double bytes, double *gbs) {
     bool cpu = b->device->class == CLASS_CPU, read = !strcmp(name, "peak_read"),
          copy = !strcmp(name, "peak_copy");
-    size_t items = (size_t)bytes / sizeof(cl_float) / (size_t)width / (read ? READ_RUN : copy ? 2 : 1);
+    size_t items = (size_t)bytes / sizeof(cl_float) / (size_t)b->width / (read ? READ_RUN : copy ? 2 : 1);
     const float value = 1;
     cl_kernel kernel =
         read || copy ? make_kernel(b, name, b->b, NULL, 0) : make_kernel(b, name, NULL, &value, sizeof value);
@@ -207,7 +209,6 @@ static bool fill(bench *b, size_t bytes) {
 }
 
 static bool measure_memory(bench *b, device_peaks *peaks) {
-    int width = b->device->class == CLASS_CPU ? 16 : 4; // of VECTOR
     double largest = largest_footprint;
     while (largest > smallest_footprint &&
            (largest > (double)b->device->max_allocation || largest > (double)b->device->info.memory / 4))
@@ -221,9 +222,9 @@ static bool measure_memory(bench *b, device_peaks *peaks) {
          bytes *= 2) {
         int i = peaks->footprints++;
         peaks->bytes[i] = bytes;
-        if (!measure_kernel(b, "peak_copy", width, bytes, &peaks->gbs[i]) ||
-            !measure_kernel(b, "peak_write", width, bytes, &peaks->gbs[i]) ||
-            !measure_kernel(b, "peak_read", width, bytes, &peaks->gbs[i]))
+        if (!measure_kernel(b, "peak_copy", bytes, &peaks->gbs[i]) ||
+            !measure_kernel(b, "peak_write", bytes, &peaks->gbs[i]) ||
+            !measure_kernel(b, "peak_read", bytes, &peaks->gbs[i]))
             return false;
     }
     return true;
@@ -231,39 +232,30 @@ static bool measure_memory(bench *b, device_peaks *peaks) {
 
 // ---- All of it ---------------------------------------------------------------------------------------
 
-// What measuring begins with; `done` says whether it may.
-static bench start(profile *p, int rounds, device_peaks *peaks, bool *done) {
+static bool measure(profile *p, int rounds, device_peaks *peaks, bool arithmetic_alone) {
     *peaks = (device_peaks){.gflops = 0};
     bench b = {.profile = p, .device = profile_device(p)};
     b.repeats = rounds < MOST_REPEATS ? rounds : MOST_REPEATS;
+    b.width = b.device->class == CLASS_CPU ? 16 : 4;
     size_t results = (size_t)b.device->info.units * 16 * GPU_GROUP * sizeof(cl_float16);
-    *done = build(&b) && (b.a = memory_buffer(b.device, results, "measuring arithmetic", NULL));
-    return b;
-}
-
-static void end(bench *b) {
-    if (b->program)
-        clReleaseProgram(b->program);
-    if (b->a)
-        clReleaseMemObject(b->a);
-    if (b->b)
-        clReleaseMemObject(b->b);
-}
-
-bool peak_measure_arithmetic(profile *p, int rounds, device_peaks *peaks) {
-    bool done;
-    bench b = start(p, rounds, peaks, &done);
-    done = done && measure_arithmetic(&b, peaks);
-    end(&b);
+    bool done = build(&b) && (b.a = memory_buffer(b.device, results, "measuring arithmetic", NULL)) &&
+                (arithmetic_alone || measure_launches(&b, peaks)) && measure_arithmetic(&b, peaks) &&
+                (arithmetic_alone || measure_memory(&b, peaks));
+    if (b.program)
+        clReleaseProgram(b.program);
+    if (b.a)
+        clReleaseMemObject(b.a);
+    if (b.b)
+        clReleaseMemObject(b.b);
     return done;
 }
 
 bool peak_measure(profile *p, int rounds, device_peaks *peaks) {
-    bool done;
-    bench b = start(p, rounds, peaks, &done);
-    done = done && measure_launches(&b, peaks) && measure_arithmetic(&b, peaks) && measure_memory(&b, peaks);
-    end(&b);
-    return done;
+    return measure(p, rounds, peaks, false);
+}
+
+bool peak_measure_arithmetic(profile *p, int rounds, device_peaks *peaks) {
+    return measure(p, rounds, peaks, true);
 }
 
 double peak_gbs(const device_peaks *peaks, double bytes) {
