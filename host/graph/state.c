@@ -153,18 +153,19 @@ static void reorder(const gn_layout *layout, const float *from, float *to, bool 
         size[missing + i] = view->size[layout->order[i]];
         step[missing + i] = stride[layout->order[i]];
     }
-    for (size_t row = 0; row < (size_t)size[0] * (size_t)size[1]; row++) // the two outermost axes together
-        for (size_t first = 0; first < (size_t)size[3]; first += BLOCK)
-            for (size_t c = 0; c < (size_t)size[2]; c++)
-                for (size_t d = first; d < (size_t)size[3] && d < first + BLOCK; d++) {
-                    size_t here = (row * (size_t)size[2] + c) * (size_t)size[3] + d,
-                           file = row / (size_t)size[1] * step[0] + row % (size_t)size[1] * step[1] +
-                                  c * step[2] + d * step[3];
+    size_t outer = (size_t)size[0] * (size_t)size[1], inner = (size_t)size[2], width = (size_t)size[3];
+    for (size_t row = 0; row < outer; row++) { // of the two outermost axes together
+        size_t first = row / (size_t)size[1] * step[0] + row % (size_t)size[1] * step[1];
+        for (size_t begin = 0; begin < width; begin += BLOCK)
+            for (size_t c = 0; c < inner; c++)
+                for (size_t d = begin; d < width && d < begin + BLOCK; d++) {
+                    size_t here = (row * inner + c) * width + d, file = first + c * step[2] + d * step[3];
                     if (to_file)
                         to[file] = from[here];
                     else
                         to[here] = from[file];
                 }
+    }
 }
 
 void gn_variable_to_file(const gn_variable *variable, const float *values, float *file) {
