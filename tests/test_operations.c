@@ -579,6 +579,33 @@ START_TEST(sums_side_by_side) {
 }
 END_TEST
 
+// ---- Pieces ------------------------------------------------------------------------------------------
+
+// A transposed convolution of six images, what an update makes of it, and of its image's gradient. Whole, and
+// by two images at a time.
+START_TEST(pieces) {
+    gn_device *device = open_device("cpu");
+    check *c = check_new();
+    gn_graph *graph = c->graph;
+    gn_node *x = gn_tanh(gn_read(graph, add_f32(c, "x", gn_shape_of(4, 6, 3, 3, 16)))), *by_image;
+    gn_variable *w = add_matrix(c, "w", 0, 16, 3 * 3 * 16);
+    gn_node *y = gn_tanh(gn_scale(gn_conv_transpose2d(x, gn_read(graph, w), 3, 2, 1), 0.1));
+    gn_node *loss = gn_mean(gn_square(y));
+    gn_grad(loss, &x, 1, &by_image);
+    gn_assign(graph, add_f32(c, "y", gn_node_shape(y)), y);
+    gn_assign(graph, add_f32(c, "gradient", gn_node_shape(x)), gn_scale(by_image, 1000));
+    gn_sgd(graph, &w, 1, loss, 100);
+    plan_options options = plan_options_default();
+    plan *whole = plan_new(graph, options);
+    options.piece_bytes = _i == 0 ? 2 * sizeof(float[3 * 3][3 * 3 * 16]) : SIZE_MAX;
+    plan *cut = plan_new(graph, options);
+    ck_assert_int_eq(cut->count - whole->count, _i == 0 ? 2 * (2 + 3) : 0);
+    plan_free(whole);
+    plan_free(cut);
+    compare_products_and_sums(c, device, options, "piece");
+}
+END_TEST
+
 static void add_case(Suite *suite, const char *name, const TTest *test, int runs) {
     TCase *tcase = tcase_create(name);
     tcase_set_timeout(tcase, 600);
@@ -597,5 +624,6 @@ Suite *test_suite(void) {
     add_case(suite, "epilogues", epilogues, 4);
     add_case(suite, "columns", columns, 3);
     add_case(suite, "sums", sums_side_by_side, 2);
+    add_case(suite, "pieces", pieces, 2);
     return suite;
 }

@@ -103,10 +103,24 @@ typedef struct {
     const gn_node *broadcast; // whose index decides what is read; else NULL
 } operand;
 
+static bool is_in_step(const plan *plan, const gn_node *node) {
+    for (int s = 0; s < plan->count; s++)
+        if (plan_step_has(&plan->steps[s], node))
+            return true;
+    return false;
+}
+
+// Is the node rows of another, which are read where they lie?
+static bool are_rows(const plan *plan, const gn_node *node) {
+    return node->op == OP_SLICE && plan->parts[node->id].whole && !is_in_step(plan, node);
+}
+
 static bool is_computed(const machine *m, const gn_node *node) {
     int parts = 0;
+    if (are_rows(m->plan, node))
+        return is_computed(m, m->plan->parts[node->id].whole);
     for (int i = 0; i < m->plan->graph->count; i++)
-        if (m->plan->parts[i].whole == node) {
+        if (m->plan->parts[i].whole == node && !are_rows(m->plan, m->plan->graph->nodes[i])) {
             if (!is_computed(m, m->plan->graph->nodes[i]))
                 return false;
             parts++;
@@ -475,11 +489,17 @@ static size_t check_places(const plan *plan, plan_options options) {
         }
 
     bool *has_parts = gn_calloc((size_t)count, sizeof *has_parts);
+    bool *rows = gn_calloc((size_t)count, sizeof *rows);
+    for (int i = 0; i < count; i++) {
+        rows[i] = are_rows(plan, plan->graph->nodes[i]);
+        for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole)
+            dies[whole->id] = dies[whole->id] > dies[i] ? dies[whole->id] : dies[i];
+        if (plan->parts[i].whole && !rows[i])
+            has_parts[plan->parts[i].whole->id] = true;
+    }
     for (int i = 0; i < count; i++)
-        for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole) {
-            has_parts[whole->id] = true;
+        for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole)
             dies[i] = dies[whole->id] > dies[i] ? dies[whole->id] : dies[i];
-        }
 
     size_t *live = gn_calloc((size_t)plan->count + 1, sizeof *live), most = 0;
     for (int i = 0; i < count; i++) {
@@ -488,6 +508,14 @@ static size_t check_places(const plan *plan, plan_options options) {
         if (a.chunk < 0 || has_parts[i]) // the parts are looked at
             continue;
         size_t bytes = node_bytes(node);
+        if (rows[i]) {
+            part in = plan->parts[i];
+            placement all = plan->places[in.whole->id];
+            REQUIRE(a.chunk == all.chunk && a.offset == all.offset + in.offset &&
+                        in.offset + bytes <= node_bytes(in.whole) && a.offset % options.alignment == 0,
+                    "rows %d are not where they lie", i);
+            continue;
+        }
         size_t padded = (bytes + options.alignment - 1) / options.alignment * options.alignment;
         REQUIRE(a.offset % options.alignment == 0, "offset %zu is not aligned", a.offset);
         REQUIRE(!options.apart || a.offset == 0, "node %d lies behind another", i);
@@ -502,7 +530,7 @@ static size_t check_places(const plan *plan, plan_options options) {
             bool meet = born[i] <= dies[j] && born[j] <= dies[i] &&
                         !may_take_over(plan, options, born[i], born[j], dies[j]) &&
                         !may_take_over(plan, options, born[j], born[i], dies[i]);
-            bool together = !has_parts[j] && (!options.reuse || meet);
+            bool together = !has_parts[j] && !rows[j] && (!options.reuse || meet);
             REQUIRE(
                 a.chunk != b.chunk || !together ||
                     (!options.apart && (a.offset >= b.offset + other_bytes || b.offset >= a.offset + bytes)),
@@ -517,6 +545,7 @@ static size_t check_places(const plan *plan, plan_options options) {
     for (int i = 0; i < plan->chunk_count; i++)
         ck_assert_uint_le(plan->chunks[i], options.max_allocation);
     free(has_parts);
+    free(rows);
     free(born);
     free(dies);
     free(live);
@@ -524,7 +553,7 @@ static size_t check_places(const plan *plan, plan_options options) {
 }
 
 // Bit by bit: fuse, reuse, in place, split, epilogue (with updates), columns, linear, apart, passes, concat,
-// recompute, common.
+// recompute, common, pieces.
 static plan_options options_of(int bits) {
     return (plan_options){.fuse = bits & 1,
                           .reuse = bits & 2,
@@ -542,7 +571,8 @@ static plan_options options_of(int bits) {
                           .product_depth = DEPTH,
                           .product_updates = true,
                           .alignment = 128,
-                          .max_allocation = SIZE_MAX};
+                          .max_allocation = SIZE_MAX,
+                          .piece_bytes = bits & 4096 ? 1400 : SIZE_MAX};
 }
 
 static double largest_error;    // of this test
@@ -584,7 +614,7 @@ static void check_variables(const machine *m, reference *truth, gn_graph *graph,
 }
 
 // A plan of the graph, with options_of(bits), gives the reference's numbers, truth[run] after each run, in
-// both orders: to the last bit; or, where sums are split or products combined, to rounding.
+// both orders: to the last bit; or, where sums are split or products combined or cut, to rounding.
 static void check_plan(gn_graph *graph, const char *what, int seed, int bits, reference *const *truth,
                        int runs) {
     plan_options options = options_of(bits);
@@ -600,7 +630,8 @@ static void check_plan(gn_graph *graph, const char *what, int seed, int bits, re
             snprintf(where, sizeof where, "%s %d, options_of(%d), run %d, contrary %d", what, seed, bits, run,
                      contrary);
             machine_run(&m, contrary);
-            check_variables(&m, truth[run], graph, options.split || options.linear ? rounding : 0, where);
+            bool rounds = options.split || options.linear || options.piece_bytes < SIZE_MAX;
+            check_variables(&m, truth[run], graph, rounds ? rounding : 0, where);
         }
         machine_free(&m);
     }
@@ -833,8 +864,10 @@ START_TEST(switches_by_environment) {
         ck_assert(is.linear == should.linear && is.passes == should.passes && is.concat == should.concat);
         ck_assert(is.recompute == should.recompute && is.common == should.common && is.concurrent);
     }
-    setenv("GANC_OFF", "concurrent", 1);
+    ck_assert(plan_options_default().piece_bytes < SIZE_MAX);
+    setenv("GANC_OFF", "concurrent,pieces", 1);
     ck_assert(!plan_options_default().concurrent);
+    ck_assert(plan_options_default().piece_bytes == SIZE_MAX);
     unsetenv("GANC_OFF");
 }
 END_TEST
@@ -1528,6 +1561,86 @@ START_TEST(penalty_needs_no_first_layer) {
 }
 END_TEST
 
+// ---- Convolutions in pieces -----------------------------------------------------------------------------
+
+// A convolution, and what it makes of its gradients. The image and what comes back are in the arena.
+static void build_convolution(int images, bool transposed, bool backward) {
+    gn_shape in = transposed ? gn_shape_of(4, images, 3, 3, 4) : gn_shape_of(4, images, 5, 5, 2),
+             weights = transposed ? gn_shape_of(2, 4, 18) : gn_shape_of(2, 18, 4);
+    gn_node *x = gn_tanh(gn_read(graph, variable("x", in))), *w = gn_read(graph, variable("w", weights));
+    gn_node *y = (transposed ? gn_conv_transpose2d : gn_conv2d)(x, w, 3, 2, 1), *gradients[2];
+    keep(gn_tanh(y));
+    if (!backward)
+        return;
+    gn_grad(gn_mean(gn_square(gn_tanh(y))), (gn_node *[]){x, w}, 2, gradients);
+    keep(gn_exp(gradients[0]));
+    keep(gradients[1]);
+}
+
+// In pieces of up to so many bytes, where those of an image are 648, the plan of the graph has so many maps
+// and products, and no work to take pieces apart or put them together.
+static void check_pieces(const char *what, size_t bytes, int im2col, int col2im, int products) {
+    static const option_range ranges[] = {{4096, 1, 4103}, {4609, 2, 4615}, {7991, 64, 8055}, {0}};
+    plan_options options = options_of(7 | 512 | 4096);
+    options.alignment = 8;
+    options.piece_bytes = bytes;
+    plan *plan = plan_new(graph, options);
+    ck_assert_msg(count_nodes(plan, OP_IM2COL) == im2col && count_nodes(plan, OP_COL2IM) == col2im &&
+                      count_nodes(plan, OP_MATMUL) == products,
+                  "%s: %d im2col, %d col2im, %d products", what, count_nodes(plan, OP_IM2COL),
+                  count_nodes(plan, OP_COL2IM), count_nodes(plan, OP_MATMUL));
+    ck_assert_msg(count_nodes(plan, OP_SLICE) + count_nodes(plan, OP_PAD) == 0, "%s: rows are copied", what);
+    plan_free(plan);
+    check_options(graph, what, 0, 2, ranges);
+    teardown();
+    setup();
+}
+
+START_TEST(convolutions_in_pieces) {
+    build_convolution(6, false, false);
+    check_pieces("forward", 1400, 3, 0, 3);
+    build_convolution(6, false, true); // the gradient by the weights needs the patches once more
+    check_pieces("both ways", 1400, 1, 3, 5);
+    build_convolution(6, true, false);
+    check_pieces("transposed forward", 1400, 0, 3, 3);
+    build_convolution(6, true, true);
+    check_pieces("transposed both ways", 1400, 3, 3, 9);
+    build_convolution(6, true, true);
+    check_pieces("of half the images", 2000, 1, 1, 3);
+    build_convolution(7, true, true);
+    check_pieces("one by one", 1400, 7, 7, 21);
+    build_convolution(11, true, true); // one by one they would be too small
+    check_pieces("a prime number", 3000, 1, 1, 3);
+}
+END_TEST
+
+START_TEST(pieces_and_their_readers) {
+    gn_node *x = gn_tanh(gn_read(graph, variable("x", gn_shape_of(4, 6, 3, 3, 4))));
+    gn_node *y = gn_conv_transpose2d(x, gn_read(graph, variable("w", gn_shape_of(2, 4, 18))), 3, 2, 1);
+    keep(gn_sum_to(y, gn_shape_of(1, 2)));
+    check_pieces("a sum", 1400, 0, 3, 3);
+
+    x = gn_tanh(gn_read(graph, variable("x", gn_shape_of(4, 6, 5, 5, 2))));
+    y = gn_matmul(graph_im2col(x, 3, 2, 1), gn_read(graph, variable("w", gn_shape_of(2, 18, 18))));
+    keep(gn_tanh(graph_col2im(y, x->shape, 3, 2, 1)));
+    check_pieces("from patches to patches", 1400, 3, 1, 3);
+
+    x = graph_im2col(gn_tanh(gn_read(graph, variable("x", gn_shape_of(4, 6, 5, 5, 2)))), 3, 2, 1);
+    keep(graph_matmul(x, true, x, false));
+    check_pieces("patches times patches", 1400, 1, 0, 1);
+
+    gn_node *w = gn_read(graph, variable("w", gn_shape_of(2, 4, 18)));
+    x = graph_im2col(gn_tanh(gn_read(graph, variable("x", gn_shape_of(4, 6, 5, 5, 2)))), 3, 2, 1);
+    keep(graph_matmul(w, false, x, true));
+    check_pieces("images make columns", 1400, 1, 0, 1);
+
+    y = gn_matmul(gn_tanh(matrix("x", 54, 4)), matrix("w", 4, 18));
+    keep(gn_tanh(graph_col2im(y, gn_shape_of(4, 6, 5, 5, 2), 3, 2, 1)));
+    keep(gn_exp(y));
+    check_pieces("columns that are needed", 1400, 0, 1, 1);
+}
+END_TEST
+
 // ---- Equal nodes ---------------------------------------------------------------------------------------
 
 enum { WITH_COMMON = ALL | 2048 };
@@ -1923,10 +2036,14 @@ START_TEST(training_steps_run) {
     // The later models bring no other state.
     static const option_range first[] = {{0, 1, 7}, {23, 32, 55}, {887, 1024, 1911}, {3959, 1, 3959}, {0}},
                               later[] = {{0, 7, 7}, {23, 32, 55}, {887, 1024, 1911}, {3959, 1, 3959}, {0}};
+    static const option_range pieces[] = {{8055, 1, 8055}, {0}};
     rounding = 1e-6; // of a gradient that is nothing but rounding Adam makes a step, of up to 1e-9
     for (int turn = 0; turn < 2; turn++)
         if (graphs.steps[turn])
             check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, _i == 0 ? first : later);
+    for (int turn = 0; turn < 2; turn++)
+        if (graphs.steps[turn] && all_models[_i] == &dcgan)
+            check_options(graphs.steps[turn], "dcgan in pieces", turn, 1, pieces);
     session_end(&s, &graphs);
 }
 END_TEST
@@ -1957,6 +2074,15 @@ static void check_fit(const gn_graph *graph, const char *name) {
     ck_assert_msg((double)bytes <= 1.3 * (double)live, "%s: an arena of %zu bytes for %zu alive", name, bytes,
                   live);
     ck_assert_int_lt(finished->count, steps[7]);
+    plan_free(finished);
+    options.piece_bytes = 1 << 20;
+    finished = plan_new(graph, options);
+    live = check_places(finished, options);
+    printf("test_plan: %s: %d steps with convolutions in pieces, arena of %zu bytes for %zu alive\n", name,
+           finished->count, plan_arena_bytes(finished), live);
+    ck_assert_msg((double)plan_arena_bytes(finished) <= 1.3 * (double)live,
+                  "%s: an arena of %zu bytes for %zu alive", name, plan_arena_bytes(finished), live);
+    ck_assert_uint_le(plan_arena_bytes(finished), bytes);
     plan_free(finished);
     plan_options apart = options_of(3967 | 128);
     finished = plan_new(graph, apart);
@@ -2063,6 +2189,12 @@ Suite *test_suite(void) {
     tcase_add_test(linear, sums_of_products_are_products);
     tcase_add_test(linear, penalty_needs_no_first_layer);
     suite_add_tcase(suite, linear);
+
+    TCase *pieces = tcase_create("pieces");
+    tcase_add_checked_fixture(pieces, setup, teardown);
+    tcase_add_test(pieces, convolutions_in_pieces);
+    tcase_add_test(pieces, pieces_and_their_readers);
+    suite_add_tcase(suite, pieces);
 
     TCase *common = tcase_create("common");
     tcase_add_checked_fixture(common, setup, teardown);

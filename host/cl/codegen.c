@@ -257,13 +257,20 @@ static void print_types(FILE *out, int vector) {
             suffix);
 }
 
+// What the node and all that it is a part of take.
+static size_t whole_bytes(const plan *plan, const gn_node *node) {
+    while (plan->parts[node->id].whole)
+        node = plan->parts[node->id].whole;
+    return node_bytes(node);
+}
+
 // Does the step write in order, and nothing that the caches hold? See device.c.
 static bool is_streamed(const gn_device *device, const plan *plan, const plan_step *step) {
     step_buffers buffers = codegen_buffers(plan, step);
     bool streamed = step->form == FORM_POINTWISE || step->form == FORM_PATCHES;
     for (int i = 0; i < buffers.writes; i++)
-        streamed =
-            streamed && buffers.written[i]->type == GN_F32 && node_bytes(buffers.written[i]) > device->cached;
+        streamed = streamed && buffers.written[i]->type == GN_F32 &&
+                   whole_bytes(plan, buffers.written[i]) > device->cached;
     return streamed;
 }
 

@@ -1,7 +1,8 @@
-// Of the planner's sixth pass: concatenations that are no work.
+// Of the planner's seventh pass: concatenations, and their opposite, that are no work.
 //
 // One by rows, of tensors that steps of the plan compute, is nothing but these two, one behind the other in
-// memory: they become parts of its place, and the step that would copy them goes. A part may have parts.
+// memory: they become parts of its place, and the step that would copy them goes. A part may have parts. So
+// are rows of such a tensor: what reads them reads in its place.
 #include "graph/planner.h"
 
 bool planner_is_concatenation(const gn_node *node, gn_node **first, gn_node **second) {
@@ -19,24 +20,43 @@ bool planner_is_concatenation(const gn_node *node, gn_node **first, gn_node **se
     return true;
 }
 
-// Does the tensor have a place in the arena, all of which may be part of another?
-static bool may_be_part(const planner *p, const gn_node *node) {
-    return p->group[node->id] >= 0 && !p->plan->parts[node->id].whole && node->type == GN_F32 &&
-           node->op != OP_ASSIGN && node->op != OP_RECORD;
+// Does the tensor have a place in the arena, its own or a part of another?
+static bool has_place(const planner *p, const gn_node *node) {
+    return p->group[node->id] >= 0 && node->type == GN_F32 && node->op != OP_ASSIGN && node->op != OP_RECORD;
 }
 
+bool planner_may_place_parts(const planner *p, const gn_node *node) {
+    gn_node *first, *second;
+    return p->options.concat && !p->options.apart && planner_is_concatenation(node, &first, &second) &&
+           first != second && has_place(p, first) && has_place(p, second) &&
+           node_bytes(first) % p->options.alignment == 0;
+}
+
+// The two lie where the step's concatenation would.
 static bool place_parts(planner *p, const plan_step *step) {
     gn_node *whole = step->nodes[step->count - 1], *first, *second;
     part *parts = p->plan->parts;
-    size_t bytes;
-    if (step->count != 3 || step->constant || !planner_is_concatenation(whole, &first, &second) ||
-        first == second || !may_be_part(p, first) || !may_be_part(p, second))
+    if (step->count != 3 || step->constant || !planner_may_place_parts(p, whole))
         return false;
-    bytes = node_bytes(first);
-    if (bytes % p->options.alignment != 0)
+    planner_is_concatenation(whole, &first, &second);
+    if (parts[first->id].whole || parts[second->id].whole)
         return false;
     parts[first->id] = (part){whole, 0};
-    parts[second->id] = (part){whole, bytes};
+    parts[second->id] = (part){whole, node_bytes(first)};
+    return true;
+}
+
+// The step's rows lie where they are in another tensor.
+static bool place_rows(planner *p, const plan_step *step) {
+    gn_node *rows = step->nodes[0];
+    if (step->count != 1 || rows->op != OP_SLICE || step->constant || p->plan->parts[rows->id].whole)
+        return false;
+    gn_node *whole = plan_base(rows->input[0]);
+    size_t offset = (size_t)rows->integer[0] * gn_type_size(rows->type);
+    bool in_one_row = (size_t)rows->shape.size[rows->shape.dims - 1] == gn_shape_count(rows->shape);
+    if (!in_one_row || !has_place(p, whole) || offset % p->options.alignment != 0)
+        return false;
+    p->plan->parts[rows->id] = (part){whole, offset};
     return true;
 }
 
@@ -44,7 +64,7 @@ void planner_place_parts(planner *p) {
     plan *plan = p->plan;
     int kept = 0;
     for (int s = 0; s < plan->count; s++) {
-        if (place_parts(p, &plan->steps[s]))
+        if (place_parts(p, &plan->steps[s]) || place_rows(p, &plan->steps[s]))
             free(plan->steps[s].nodes);
         else
             plan->steps[kept++] = plan->steps[s];

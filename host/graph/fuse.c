@@ -1,7 +1,8 @@
-// The planner's third pass: which nodes share a launch. And what later passes may do with the groups.
+// The planner's fourth pass: which nodes share a launch. And what later passes may do with the groups.
 //
 //  - A sum takes the pointwise nodes that serve it alone, and pointwise nodes at the same index each other.
 //  - Sums over the same elements share a pass over them, and so does what computes these for others as well.
+//  - A concatenation that is no work where it is alone, see concat.c, is left alone.
 //  - A matrix product takes those that read it, as its epilogue.
 //  - Scalars share launches whoever needs them: each would be one of a single work-item.
 //  - Sums over the rows of a matrix join what they need and what is made of them, in columns: all of a batch
@@ -183,7 +184,7 @@ static bool same_count(const gn_node *a, const gn_node *b) {
 static void absorb(planner *p, gn_node *input, int group) {
     gn_node *node = plan_base(input);
     if (!is_elementwise(node) || node->op == OP_ASSIGN || p->group[node->id] == group ||
-        !same_count(node, p->plan->graph->nodes[group]->input[0]) ||
+        !same_count(node, p->plan->graph->nodes[group]->input[0]) || planner_may_place_parts(p, node) ||
         !is_read_only_in(p, node, group, group) || !can_join(p, node->id, group))
         return;
     join(p, node->id, group);
@@ -437,7 +438,7 @@ static void join_pointwise(planner *p) {
         gn_node *node = graph->nodes[i];
         for (int j = 0; j < input_count(node) && is_elementwise(node) && !is_in_sum(p, node); j++) {
             gn_node *input = plan_base(node->input[j]);
-            if (is_elementwise(input) && !is_in_sum(p, input))
+            if (is_elementwise(input) && !is_in_sum(p, input) && !planner_may_place_parts(p, input))
                 join_input(p, input, node);
         }
     }

@@ -1,18 +1,19 @@
-// The planner, in seven passes over a copy of the graph, in which equal nodes are one, see common.c:
+// The planner, in eight passes over a copy of the graph, in which equal nodes are one, see common.c:
 //
 //  1. copy_needed  takes what the assignments need, and gives each reader its own copy of what is cheaper to
 //                  compute again than to load (a broadcast, a slope). It cuts long sums in two stages,
 //                  makes products and sums of others where it can, see linear.c, and of patches that are
 //                  their image a view.
-//  2. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
+//  2. cut          makes convolutions of many images a piece of the batch at a time, see pieces.c.
+//  3. order_state  makes updates in place safe: whoever reads a variable's old value runs before the update
 //                  (an edge of the order), and where that contradicts the rest, reads a copy made before it.
-//  3. fuse         joins nodes into steps of one launch each, see fuse.c.
-//  4. recompute    takes from memory what its readers can as well compute, see recompute.c.
-//  5. schedule     puts the joined steps in order.
-//  6. place        gives each tensor that memory must hold a place in the arena, perhaps that of
-//                  what it is computed from; what consists of two others is a place for both, see
-//                  concat.c.
-//  7. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
+//  4. fuse         joins nodes into steps of one launch each, see fuse.c.
+//  5. recompute    takes from memory what its readers can as well compute, see recompute.c.
+//  6. schedule     puts the joined steps in order.
+//  7. place        gives each tensor that memory must hold a place in the arena, perhaps that of
+//                  what it is computed from; what consists of two others is a place for both, and rows
+//                  of another lie in its place, see concat.c.
+//  8. find_waits   says which steps must wait for which, see waits.c: all others may run at the same time.
 //
 // A view (OP_RESHAPE) is no work: everywhere an input stands for the node whose memory it is, plan_base().
 #include "base/switches.h"
@@ -31,6 +32,7 @@ static bool is_writer(const gn_node *node) {
 }
 
 plan_options plan_options_default(void) {
+    enum { PIECE = 8 << 20 }; // from 6 to 16 MiB a step takes the same time, see pieces.c
     return (plan_options){
         .common = !gn_is_off("common"),
         .split = !gn_is_off("split"),
@@ -46,6 +48,7 @@ plan_options plan_options_default(void) {
         .concurrent = !gn_is_off("concurrent"),
         .alignment = 128,
         .max_allocation = SIZE_MAX,
+        .piece_bytes = gn_is_off("pieces") ? SIZE_MAX : PIECE,
     };
 }
 
@@ -224,7 +227,7 @@ static void drop_unneeded(gn_graph *graph) {
     free(needed);
 }
 
-// ---- 2. State ----------------------------------------------------------------------------------------
+// ---- 3. State ----------------------------------------------------------------------------------------
 
 void planner_add_edge(planner *p, gn_node *before, gn_node *after) {
     if (after->id >= p->edges_to_room) {
@@ -321,7 +324,7 @@ static void order_state(planner *p) {
             order_writer(p, graph->nodes[i]);
 }
 
-// ---- 5. Order ----------------------------------------------------------------------------------------
+// ---- 6. Order ----------------------------------------------------------------------------------------
 
 // Puts the group's nodes, and before them all groups that they wait for, into the plan.
 static void schedule_group(planner *p, int group);
@@ -445,7 +448,7 @@ bool plan_step_has(const plan_step *step, const gn_node *node) {
     return false;
 }
 
-// ---- 6. Places ---------------------------------------------------------------------------------------
+// ---- 7. Places ---------------------------------------------------------------------------------------
 
 // From the step that writes a tensor to the last that reads it.
 typedef struct {
@@ -488,8 +491,8 @@ static int later(int a, int b) {
     return a > b ? a : b;
 }
 
-// When tensors are alive, by node id; dead ones end before they begin. A part ends with its whole, which
-// begins with the first of its parts.
+// When tensors are alive, by node id; dead ones end before they begin. A whole begins with the first of its
+// parts, ends with the last of them, and they with it.
 static void find_lives(const plan *plan, life *lives) {
     int count = plan->graph->count;
     for (int i = 0; i < count; i++)
@@ -506,14 +509,14 @@ static void find_lives(const plan *plan, life *lives) {
     for (int i = 0; i < plan->commit_count; i++)
         lives[plan->commits[i]->id].dies = plan->count;
     for (int i = 0; i < count; i++)
-        for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole)
-            lives[i].dies = later(lives[i].dies, lives[whole->id].dies);
-    for (int i = 0; i < count; i++)
         for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole) {
             life *all = &lives[whole->id];
             all->born = lives[i].born < all->born ? lives[i].born : all->born;
             all->dies = later(all->dies, lives[i].dies);
         }
+    for (int i = 0; i < count; i++)
+        for (const gn_node *whole = plan->parts[i].whole; whole; whole = plan->parts[whole->id].whole)
+            lives[i].dies = later(lives[i].dies, lives[whole->id].dies);
 }
 
 // Marks what must be in memory.
@@ -554,9 +557,11 @@ static int list_tenants(planner *p, tenant *tenants) {
 static size_t count_live(const plan *plan, const tenant *tenants, int count) {
     bool *has_parts = gn_calloc((size_t)plan->graph->count, sizeof *has_parts);
     size_t most = 0;
-    for (int i = 0; i < plan->graph->count; i++)
-        if (plan->parts[i].whole)
-            has_parts[plan->parts[i].whole->id] = true;
+    for (int i = 0; i < count; i++) {
+        const gn_node *whole = plan->parts[tenants[i].node->id].whole;
+        if (whole)
+            has_parts[whole->id] = true;
+    }
     for (int s = 0; s < plan->count; s++) {
         size_t live = 0;
         for (int i = 0; i < count; i++)
@@ -722,6 +727,8 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     copy_needed(&p, merged ? merged : graph);
     gn_graph_free(merged);
     drop_unneeded(p.plan->graph);
+    if (options.fuse && options.concat && !options.apart)
+        planner_cut(&p);
     order_state(&p);
     planner_fuse(&p);
     planner_recompute(&p);

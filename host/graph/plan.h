@@ -22,6 +22,7 @@ typedef struct {
     bool concurrent; // a device may carry out several steps at the same time
     bool apart; // tensors that are alive together lie in chunks of their own, each at the beginning; no parts
     size_t alignment;      // bytes, of each tensor in the arena
+    size_t piece_bytes;    // of a convolution's patches: those of more images are made a piece at a time
     size_t max_allocation; // bytes of the largest buffer; the arena is cut into chunks of at most this
     int product_columns;   // which a product's kernel finishes at once; 0: it takes no epilogue
     int product_depth;     // of a sum in its registers: longer ones pass through memory, unfinished
@@ -29,7 +30,7 @@ typedef struct {
 } plan_options;
 
 // All on, but for those named in the environment variable GANC_OFF, as in
-// "split,linear,common,fuse,recompute,passes,columns,epilogue,concat,reuse,in-place,concurrent".
+// "split,linear,common,pieces,fuse,recompute,passes,columns,epilogue,concat,reuse,in-place,concurrent".
 plan_options plan_options_default(void);
 
 // One kernel launch or matrix product. FORM_POINTWISE: all nodes have the same number of elements, and an

@@ -73,6 +73,9 @@ gn_node *planner_product_of(const planner *p, int group);
 // Is the node, behind views, one tensor behind another? Then these are `first` and `second`.
 bool planner_is_concatenation(const gn_node *node, gn_node **first, gn_node **second);
 
+// Is the node a concatenation of tensors for which it may be a place? Not where it shares a step with others.
+bool planner_may_place_parts(const planner *p, const gn_node *node);
+
 // Before the first pass, see common.c: a copy of the graph where equal nodes are one; the caller frees it.
 gn_graph *planner_merge_equal(const gn_graph *graph);
 
@@ -98,7 +101,10 @@ void planner_know_sum(planner *p, const gn_node *sum, gn_node *copy);
 // added to each other first; NULL where it is nothing of the kind.
 gn_node *planner_add_rows_first(const gn_node *sum);
 
-// The third pass, see fuse.c: puts nodes into groups.
+// The second pass, see pieces.c: replaces convolutions of many images by those of pieces of the batch.
+void planner_cut(planner *p);
+
+// The fourth pass, see fuse.c: puts nodes into groups.
 void planner_fuse(planner *p);
 
 // Makes room for all nodes of the graph; new ones are in no group.
@@ -113,10 +119,11 @@ bool planner_may_take(const planner *p, int group, const gn_node *node);
 // Must a group run after another?
 bool planner_runs_after(planner *p, int group, int other);
 
-// The fourth pass, see recompute.c: removes from memory what others compute for themselves.
+// The fifth pass, see recompute.c: removes from memory what others compute for themselves.
 void planner_recompute(planner *p);
 
-// Of the sixth pass, see concat.c: removes steps that concatenate what other steps can write in place.
+// Of the seventh pass, see concat.c: removes steps that concatenate what other steps can write in place, and
+// those that copy rows which their readers can as well read in place.
 void planner_place_parts(planner *p);
 
 // The last pass, see waits.c: which steps wait for which.

@@ -1,4 +1,4 @@
-// The planner's fourth pass: what is computed again rather than stored.
+// The planner's fifth pass: what is computed again rather than stored.
 //
 // A step writes what other steps read. Where these have at hand, in memory, all that it is computed from, by
 // a few additions and multiplications, they can compute it themselves: it is written no more, and read only
