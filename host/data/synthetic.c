@@ -196,6 +196,16 @@ static float between(float low, float high, float u) {
     return low + (high - low) * u;
 }
 
+// fminf() and fmaxf() are calls, which took a third of the time: they look for NaNs, of which there are none
+// here.
+static inline float smaller(float a, float b) {
+    return a < b ? a : b;
+}
+
+static inline float larger(float a, float b) {
+    return a > b ? a : b;
+}
+
 // The point at t in [0, 1] between b and c of the Catmull-Rom spline through a, b, c, d.
 static vec2 spline(vec2 a, vec2 b, vec2 c, vec2 d, float t) {
     float t2 = t * t, t3 = t2 * t;
@@ -206,20 +216,20 @@ static vec2 spline(vec2 a, vec2 b, vec2 c, vec2 d, float t) {
 
 // Lowers each pixel's squared distance (28, 28) to that of the line a-b, for pixels within `reach` of it.
 static void approach(float *distance, vec2 a, vec2 b, float reach) {
-    int left = (int)fmaxf(0, ceilf(fminf(a.x, b.x) - reach));
-    int top = (int)fmaxf(0, ceilf(fminf(a.y, b.y) - reach));
-    int right = (int)fminf(SYNTHETIC_SIZE - 1, floorf(fmaxf(a.x, b.x) + reach));
-    int bottom = (int)fminf(SYNTHETIC_SIZE - 1, floorf(fmaxf(a.y, b.y) + reach));
+    int left = (int)larger(0, ceilf(smaller(a.x, b.x) - reach));
+    int top = (int)larger(0, ceilf(smaller(a.y, b.y) - reach));
+    int right = (int)smaller(SYNTHETIC_SIZE - 1, floorf(larger(a.x, b.x) + reach));
+    int bottom = (int)smaller(SYNTHETIC_SIZE - 1, floorf(larger(a.y, b.y) + reach));
     vec2 along = {b.x - a.x, b.y - a.y};
     float scale = 1 / (along.x * along.x + along.y * along.y + 1e-12F);
     for (int y = top; y <= bottom; y++) {
         for (int x = left; x <= right; x++) {
             float dx = (float)x - a.x, dy = (float)y - a.y;
-            float t = fminf(1, fmaxf(0, (dx * along.x + dy * along.y) * scale));
+            float t = smaller(1, larger(0, (dx * along.x + dy * along.y) * scale));
             dx -= t * along.x;
             dy -= t * along.y;
             float *d = &distance[y * SYNTHETIC_SIZE + x];
-            *d = fminf(*d, dx * dx + dy * dy);
+            *d = smaller(*d, dx * dx + dy * dy);
         }
     }
 }
@@ -235,10 +245,10 @@ static int place(const point *glyph, const float *draw, vec2 *at) {
         float y = glyph[count].y - 0.5F + between(-0.06F, 0.06F, shift[1]);
         float x = narrow * (glyph[count].x - 0.5F + between(-0.08F, 0.08F, shift[0])) - slant * y;
         at[count] = (vec2){x * cosf(turn) - y * sinf(turn), x * sinf(turn) + y * cosf(turn)};
-        low = (vec2){fminf(low.x, at[count].x), fminf(low.y, at[count].y)};
-        high = (vec2){fmaxf(high.x, at[count].x), fmaxf(high.y, at[count].y)};
+        low = (vec2){smaller(low.x, at[count].x), smaller(low.y, at[count].y)};
+        high = (vec2){larger(high.x, at[count].x), larger(high.y, at[count].y)};
     }
-    float scale = between(15.5F, 18.5F, draw[TALL]) / fmaxf(high.x - low.x, high.y - low.y);
+    float scale = between(15.5F, 18.5F, draw[TALL]) / larger(high.x - low.x, high.y - low.y);
     float middle = 0.5F * (SYNTHETIC_SIZE - 1);
     vec2 to = {middle + between(-1.2F, 1.2F, draw[LEFT]), middle + between(-1.2F, 1.2F, draw[TOP])};
     for (int i = 0; i < count; i++) {
@@ -274,7 +284,7 @@ static void draw_digit(const point *glyph, const float *draw, uint8_t *image) {
 
     for (int i = 0; i < SYNTHETIC_SIZE * SYNTHETIC_SIZE; i++) {
         float ink = (reach - sqrtf(distance[i])) / softness;
-        image[i] = (uint8_t)(255 * fminf(1, fmaxf(0, ink)) + 0.5F);
+        image[i] = (uint8_t)(255 * smaller(1, larger(0, ink)) + 0.5F);
     }
 }
 
