@@ -640,12 +640,20 @@ static bool run_constants(gn_program *program) {
     return true;
 }
 
+// A convolution's pieces grow with the cores where these are more than eight. A MiB of patches is about half
+// a millisecond of products for a core, beside which what a launch costs is little; not measured on so many.
+static size_t piece_for(const gn_device *device, size_t bytes) {
+    size_t shares = device->info.units / 8;
+    return shares > 1 && bytes < SIZE_MAX / shares ? bytes * shares : bytes;
+}
+
 static plan_options options_for(const gn_device *device, plan_options options) {
     options.apart = device->class == CLASS_GPU;
     options.alignment = options.apart                           ? 1
                         : device->alignment > options.alignment ? device->alignment
                                                                 : options.alignment;
     options.max_allocation = device->max_allocation;
+    options.piece_bytes = piece_for(device, options.piece_bytes);
     gemm_limits limits = gemm_epilogue_limits(device->gemm);
     options.product_columns = limits.columns;
     options.product_depth = limits.depth;
