@@ -117,6 +117,8 @@ static bool are_rows(const plan *plan, const gn_node *node) {
 
 static bool is_computed(const machine *m, const gn_node *node) {
     int parts = 0;
+    if (node->op == OP_VARIABLE || m->computed[node->id])
+        return true;
     if (are_rows(m->plan, node))
         return is_computed(m, m->plan->parts[node->id].whole);
     for (int i = 0; i < m->plan->graph->count; i++)
@@ -125,7 +127,7 @@ static bool is_computed(const machine *m, const gn_node *node) {
                 return false;
             parts++;
         }
-    return node->op == OP_VARIABLE || parts > 0 || m->computed[node->id];
+    return parts > 0;
 }
 
 static operand operand_of(const machine *m, const plan_step *step, const gn_node *node, int which) {
