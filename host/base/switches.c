@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const char *const switches[] = {
-    "fuse",     "epilogue", "columns", "passes",   "recompute",   "split",  "linear",
-    "common",   "concat",   "reuse",   "in-place", "concurrent",  "awake",  "huge-pages",
-    "prefetch", "stream",   "tune",    "ahead",    "one-program", "pieces",
+    "fuse",       "epilogue", "columns", "passes", "recompute", "split",       "linear",
+    "common",     "concat",   "pieces",  "reuse",  "in-place",  "concurrent",  "awake",
+    "huge-pages", "prefetch", "stream",  "tune",   "ahead",     "one-program",
 };
 enum { SWITCHES = sizeof switches / sizeof *switches };
 

@@ -23,15 +23,20 @@ static bool is_equal(const gn_node *a, const gn_node *b) {
            a->previous == b->previous && !strcmp(a->stream ? a->stream : "", b->stream ? b->stream : "");
 }
 
+gn_node planner_copied_fields(gn_node *const *copies, const gn_node *node) {
+    gn_node fields = *node;
+    for (int j = 0; j < input_count(node); j++)
+        fields.input[j] = copies[node->input[j]->id];
+    if (node->previous)
+        fields.previous = copies[node->previous->id];
+    return fields;
+}
+
 gn_graph *planner_merge_equal(const gn_graph *graph) {
     gn_graph *merged = gn_graph_new(graph->state);
     gn_node **copies = gn_calloc((size_t)graph->count, sizeof *copies);
     for (int i = 0; i < graph->count; i++) {
-        gn_node fields = *graph->nodes[i];
-        for (int j = 0; j < input_count(&fields); j++)
-            fields.input[j] = copies[fields.input[j]->id];
-        if (fields.previous)
-            fields.previous = copies[fields.previous->id];
+        gn_node fields = planner_copied_fields(copies, graph->nodes[i]);
         for (int j = 0; j < merged->count && !copies[i]; j++)
             if (is_equal(merged->nodes[j], &fields))
                 copies[i] = merged->nodes[j];

@@ -25,21 +25,23 @@ static bool has_place(const planner *p, const gn_node *node) {
     return p->group[node->id] >= 0 && node->type == GN_F32 && node->op != OP_ASSIGN && node->op != OP_RECORD;
 }
 
+// planner_may_place_parts(), and which tensors these are.
+static bool find_parts(const planner *p, const gn_node *node, gn_node **first, gn_node **second) {
+    return planner_has_parts(p) && planner_is_concatenation(node, first, second) && *first != *second &&
+           has_place(p, *first) && has_place(p, *second) && node_bytes(*first) % p->options.alignment == 0;
+}
+
 bool planner_may_place_parts(const planner *p, const gn_node *node) {
     gn_node *first, *second;
-    return p->options.concat && !p->options.apart && planner_is_concatenation(node, &first, &second) &&
-           first != second && has_place(p, first) && has_place(p, second) &&
-           node_bytes(first) % p->options.alignment == 0;
+    return find_parts(p, node, &first, &second);
 }
 
 // The two lie where the step's concatenation would.
 static bool place_parts(planner *p, const plan_step *step) {
     gn_node *whole = step->nodes[step->count - 1], *first, *second;
     part *parts = p->plan->parts;
-    if (step->count != 3 || step->constant || !planner_may_place_parts(p, whole))
-        return false;
-    planner_is_concatenation(whole, &first, &second);
-    if (parts[first->id].whole || parts[second->id].whole)
+    if (step->count != 3 || step->constant || !find_parts(p, whole, &first, &second) ||
+        parts[first->id].whole || parts[second->id].whole)
         return false;
     parts[first->id] = (part){whole, 0};
     parts[second->id] = (part){whole, node_bytes(first)};

@@ -31,18 +31,19 @@ static int count_pieces(const planner *p, const gn_node *columns, int images) {
     return bytes / (size_t)pieces > most / 4 ? pieces : 1; // of a prime number of images there is none
 }
 
-// The nodes that read `node`. -1 where there are none, too many, or some that read a view of it.
-static int find_readers(const gn_graph *graph, const gn_node *node, const gn_node *readers[MOST_READERS]) {
+// The nodes that read `node`. None where there are too many, or some that read a view of it.
+static int find_readers(const gn_node *node, const gn_node *readers[MOST_READERS]) {
+    const gn_graph *graph = node->graph;
     int count = 0;
     for (int i = node->id + 1; i < graph->count; i++) {
         const gn_node *reader = graph->nodes[i];
         if (!planner_reads(reader, node))
             continue;
         if (count == MOST_READERS || (reader->input[0] != node && reader->input[1] != node))
-            return -1;
+            return 0;
         readers[count++] = reader;
     }
-    return count ? count : -1;
+    return count;
 }
 
 // Is it the matrix of a product of which each row makes a row of the result?
@@ -59,44 +60,13 @@ static bool can_cut(const gn_node *product, const gn_node *matrix) {
            (makes_rows(product, matrix) || adds_rows);
 }
 
-// Into how many pieces a map to patches is cut, with the products that read it. 1: it stays whole.
-static int cut_of_im2col(const planner *p, const gn_graph *graph, const gn_node *im2col) {
-    const gn_node *readers[MOST_READERS];
-    int pieces = count_pieces(p, im2col, im2col->input[0]->shape.size[0]),
-        count = pieces > 1 ? find_readers(graph, im2col, readers) : -1;
-    for (int k = 0; k < count; k++)
-        if (!can_cut(readers[k], im2col))
-            return 1;
-    return count > 0 ? pieces : 1;
-}
-
-// Into how many pieces a product is cut, with the map from patches that alone reads it.
-static int cut_of_product(const planner *p, const gn_graph *graph, const gn_node *product) {
-    const gn_node *readers[MOST_READERS];
-    bool alone = !product->integer[0] && find_readers(graph, product, readers) == 1;
-    return alone && readers[0]->op == OP_COL2IM ? count_pieces(p, product, readers[0]->shape.size[0]) : 1;
-}
-
 // Rows of a matrix, or images.
 static gn_node *piece_of(gn_node *x, int i, int pieces) {
     int rows = x->shape.size[0] / pieces;
     return gn_rows(x, i * rows, rows);
 }
 
-// The map of the product, both by their copied inputs.
-static gn_node *copy_col2im(const gn_node *col2im, gn_node *a, gn_node *b, bool transpose_b, int pieces) {
-    gn_shape shape = shape_with(col2im->shape, 0, col2im->shape.size[0] / pieces);
-    const int *window = col2im->integer;
-    gn_node *image = NULL;
-    for (int i = 0; i < pieces; i++) {
-        gn_node *columns = graph_matmul(piece_of(a, i, pieces), false, b, transpose_b);
-        gn_node *part = graph_col2im(columns, shape, window[0], window[1], window[2]);
-        image = image ? gn_concat_rows(image, part) : part;
-    }
-    return image;
-}
-
-// A product of which one matrix is a piece, by its copied inputs.
+// The copy of a product, of whose matrices `whole` is a piece.
 static gn_node *product_of_piece(gn_node *const *copies, const gn_node *product, const gn_node *whole,
                                  gn_node *piece, int i, int pieces) {
     gn_node *operands[2];
@@ -109,12 +79,17 @@ static gn_node *product_of_piece(gn_node *const *copies, const gn_node *product,
     return graph_matmul(operands[0], product->integer[0], operands[1], product->integer[1]);
 }
 
-// All the products that read a map to patches, piece by piece.
-static void copy_products(gn_node **copies, const gn_graph *graph, const gn_node *im2col, int pieces) {
+// Copies the products that read a map to patches, piece by piece; the map has no copy then. False where it
+// stays whole.
+static bool cut_im2col(const planner *p, gn_node **copies, const gn_node *im2col) {
     const gn_node *readers[MOST_READERS];
     const int *window = im2col->integer;
-    int count = find_readers(graph, im2col, readers);
-    for (int i = 0; i < pieces; i++) {
+    int pieces = count_pieces(p, im2col, im2col->input[0]->shape.size[0]),
+        count = pieces > 1 ? find_readers(im2col, readers) : 0;
+    for (int k = 0; k < count; k++)
+        if (!can_cut(readers[k], im2col))
+            return false;
+    for (int i = 0; i < pieces && count > 0; i++) {
         gn_node *images = piece_of(copies[im2col->input[0]->id], i, pieces);
         gn_node *patches = graph_im2col(images, window[0], window[1], window[2]);
         for (int k = 0; k < count; k++) {
@@ -125,36 +100,43 @@ static void copy_products(gn_node **copies, const gn_graph *graph, const gn_node
                                                     : gn_add(*all, part);
         }
     }
+    return count > 0;
 }
 
-static gn_node *copy_of(gn_graph *cut, gn_node *const *copies, const gn_node *node) {
-    gn_node fields = *node;
-    for (int j = 0; j < input_count(node); j++)
-        fields.input[j] = copies[node->input[j]->id];
-    if (node->previous)
-        fields.previous = copies[node->previous->id];
-    return node_new(cut, fields);
+// Is the product cut with the map from patches that alone reads it?
+static bool is_cut(const planner *p, const gn_node *product) {
+    const gn_node *readers[MOST_READERS];
+    return product->op == OP_MATMUL && !product->integer[0] && find_readers(product, readers) == 1 &&
+           readers[0]->op == OP_COL2IM && count_pieces(p, product, readers[0]->shape.size[0]) > 1;
+}
+
+// The copy of a map from patches, made piece by piece with its product, which has none.
+static gn_node *cut_col2im(const planner *p, gn_node *const *copies, const gn_node *col2im) {
+    const gn_node *product = col2im->input[0];
+    const int *window = col2im->integer;
+    int images = col2im->shape.size[0], pieces = count_pieces(p, product, images);
+    gn_shape shape = shape_with(col2im->shape, 0, images / pieces);
+    gn_node *a = copies[product->input[0]->id], *b = copies[product->input[1]->id], *image = NULL;
+    for (int i = 0; i < pieces; i++) {
+        gn_node *columns = graph_matmul(piece_of(a, i, pieces), false, b, product->integer[1]);
+        gn_node *part = graph_col2im(columns, shape, window[0], window[1], window[2]);
+        image = image ? gn_concat_rows(image, part) : part;
+    }
+    return image;
 }
 
 void planner_cut(planner *p) {
     gn_graph *graph = p->plan->graph, *cut = gn_graph_new(graph->state);
     gn_node **copies = gn_calloc((size_t)graph->count, sizeof *copies);
-    int *pieces = gn_calloc((size_t)graph->count, sizeof *pieces);
     for (int i = 0; i < graph->count; i++) {
-        const gn_node *node = graph->nodes[i], *product = node->input[0];
-        pieces[i] = node->op == OP_IM2COL                 ? cut_of_im2col(p, graph, node)
-                    : node->op == OP_MATMUL && !copies[i] ? cut_of_product(p, graph, node)
-                                                          : 1;
-        if (node->op == OP_IM2COL && pieces[i] > 1)
-            copy_products(copies, graph, node, pieces[i]);
-        else if (node->op == OP_COL2IM && pieces[product->id] > 1)
-            copies[i] = copy_col2im(node, copies[product->input[0]->id], copies[product->input[1]->id],
-                                    product->integer[1], pieces[product->id]);
-        else if (!copies[i] && pieces[i] == 1)
-            copies[i] = copy_of(cut, copies, node);
+        const gn_node *node = graph->nodes[i];
+        if (copies[i] || is_cut(p, node) || (node->op == OP_IM2COL && cut_im2col(p, copies, node)))
+            continue;
+        copies[i] = node->op == OP_COL2IM && !copies[node->input[0]->id]
+                        ? cut_col2im(p, copies, node)
+                        : node_new(cut, planner_copied_fields(copies, node));
     }
     free(copies);
-    free(pieces);
     gn_graph_free(graph);
     p->plan->graph = cut;
 }

@@ -186,7 +186,7 @@ static void copy_needed(planner *p, const gn_graph *graph) {
     bool *needed = gn_calloc(count, sizeof *needed);
     bool *joined = gn_calloc(count, sizeof *joined); // sums of products, and these
     gn_node **copies = gn_calloc(count, sizeof *copies);
-    bool may_join = p->options.linear && p->options.fuse && p->options.concat && !p->options.apart;
+    bool may_join = p->options.linear && p->options.fuse && planner_has_parts(p);
     mark_needed(needed, graph);
     for (int i = 0; i < graph->count && may_join; i++) {
         const gn_node *sum = graph->nodes[i];
@@ -727,7 +727,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     copy_needed(&p, merged ? merged : graph);
     gn_graph_free(merged);
     drop_unneeded(p.plan->graph);
-    if (options.fuse && options.concat && !options.apart)
+    if (options.fuse && planner_has_parts(&p))
         planner_cut(&p);
     order_state(&p);
     planner_fuse(&p);
@@ -735,7 +735,7 @@ plan *plan_new(const gn_graph *graph, plan_options options) {
     schedule(&p);
     find_constants(p.plan);
     p.plan->parts = gn_calloc((size_t)p.plan->graph->count + 1, sizeof(part));
-    if (options.concat && !options.apart)
+    if (planner_has_parts(&p))
         planner_place_parts(&p);
     place(&p);
     planner_find_waits(&p);

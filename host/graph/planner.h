@@ -76,6 +76,14 @@ bool planner_is_concatenation(const gn_node *node, gn_node **first, gn_node **se
 // Is the node a concatenation of tensors for which it may be a place? Not where it shares a step with others.
 bool planner_may_place_parts(const planner *p, const gn_node *node);
 
+// May tensors lie in others, as parts and rows of them, see concat.c?
+static inline bool planner_has_parts(const planner *p) {
+    return p->options.concat && !p->options.apart;
+}
+
+// The node's fields for a copy of its graph, with the copies, by id, of what it reads and replaces.
+gn_node planner_copied_fields(gn_node *const *copies, const gn_node *node);
+
 // Before the first pass, see common.c: a copy of the graph where equal nodes are one; the caller frees it.
 gn_graph *planner_merge_equal(const gn_graph *graph);
 
