@@ -2037,18 +2037,32 @@ START_TEST(training_steps_run) {
     session_graphs graphs = build_session(&s, all_models[_i], 2, 3);
     // The later models bring no other state.
     static const option_range first[] = {{0, 1, 7}, {23, 32, 55}, {887, 1024, 1911}, {3959, 1, 3959}, {0}},
-                              later[] = {{0, 7, 7}, {23, 32, 55}, {887, 1024, 1911}, {3959, 1, 3959}, {0}};
-    static const option_range pieces[] = {{8055, 1, 8055}, {0}};
+                              later[] = {{0, 7, 7}, {23, 32, 55}, {887, 1024, 1911}, {3959, 1, 3959}, {0}},
+                              pieces[] = {{8055, 1, 8055}, {0}};
     rounding = 1e-6; // of a gradient that is nothing but rounding Adam makes a step, of up to 1e-9
     for (int turn = 0; turn < 2; turn++)
-        if (graphs.steps[turn])
+        if (graphs.steps[turn]) {
             check_options(graphs.steps[turn], all_models[_i]->name, turn, 1, _i == 0 ? first : later);
-    for (int turn = 0; turn < 2; turn++)
-        if (graphs.steps[turn] && all_models[_i] == &dcgan)
-            check_options(graphs.steps[turn], "dcgan in pieces", turn, 1, pieces);
+            if (all_models[_i] == &dcgan)
+                check_options(graphs.steps[turn], "dcgan in pieces", turn, 1, pieces);
+        }
     session_end(&s, &graphs);
 }
 END_TEST
+
+// The bytes of a plan's arena, which are at most 1.3 times what is alive at once; and its steps.
+static size_t check_arena(const gn_graph *graph, const char *name, const char *how, plan_options options,
+                          int *steps) {
+    plan *plan = plan_new(graph, options);
+    size_t live = check_places(plan, options), bytes = plan_arena_bytes(plan);
+    *steps = plan->count;
+    printf("test_plan: %s %s: %d steps, %zu bytes in %d chunks for %zu alive\n", name, how, plan->count,
+           bytes, plan->chunk_count, live);
+    ck_assert_msg((double)bytes <= 1.3 * (double)live, "%s %s: an arena of %zu bytes for %zu alive", name,
+                  how, bytes, live);
+    plan_free(plan);
+    return bytes;
+}
 
 // The arena of a training step is little more than what is alive at once.
 static void check_fit(const gn_graph *graph, const char *name) {
@@ -2068,33 +2082,13 @@ static void check_fit(const gn_graph *graph, const char *name) {
                    plan->count, count_nodes(plan, OP_MATMUL), arena[bits], live);
         plan_free(plan);
     }
-    plan_options options = options_of(3967);
-    plan *finished = plan_new(graph, options);
-    size_t live = check_places(finished, options), bytes = plan_arena_bytes(finished);
-    printf("test_plan: %s: %d steps with all on, arena of %zu bytes for %zu alive\n", name, finished->count,
-           bytes, live);
-    ck_assert_msg((double)bytes <= 1.3 * (double)live, "%s: an arena of %zu bytes for %zu alive", name, bytes,
-                  live);
-    ck_assert_int_lt(finished->count, steps[7]);
-    plan_free(finished);
-    options.piece_bytes = 1 << 20;
-    finished = plan_new(graph, options);
-    live = check_places(finished, options);
-    printf("test_plan: %s: %d steps with convolutions in pieces, arena of %zu bytes for %zu alive\n", name,
-           finished->count, plan_arena_bytes(finished), live);
-    ck_assert_msg((double)plan_arena_bytes(finished) <= 1.3 * (double)live,
-                  "%s: an arena of %zu bytes for %zu alive", name, plan_arena_bytes(finished), live);
-    ck_assert_uint_le(plan_arena_bytes(finished), bytes);
-    plan_free(finished);
-    plan_options apart = options_of(3967 | 128);
-    finished = plan_new(graph, apart);
-    live = check_places(finished, apart);
-    bytes = plan_arena_bytes(finished);
-    printf("test_plan: %s: in %d buffers %zu bytes for %zu alive\n", name, finished->chunk_count, bytes,
-           live);
-    ck_assert_msg((double)bytes <= 1.3 * (double)live, "%s: %zu bytes in buffers for %zu alive", name, bytes,
-                  live);
-    plan_free(finished);
+    plan_options all = options_of(3967), in_pieces = all;
+    in_pieces.piece_bytes = 1 << 20;
+    int finished;
+    size_t bytes = check_arena(graph, name, "with all on", all, &finished);
+    ck_assert_int_lt(finished, steps[7]);
+    ck_assert_uint_le(check_arena(graph, name, "with convolutions in pieces", in_pieces, &finished), bytes);
+    check_arena(graph, name, "in buffers of their own", options_of(3967 | 128), &finished);
     ck_assert_int_lt(steps[7], steps[6]);
     ck_assert_uint_lt(arena[7], arena[5]);
     ck_assert_uint_lt(arena[7], arena[3]);
