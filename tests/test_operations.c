@@ -4,6 +4,7 @@
 //
 // Compiling takes most of the time, and kernels of the same text are compiled once a program: so a test puts
 // all its cases into one graph. GANC_TEST_SIZE is the one size to take for values, where a device is slow.
+#include "cl/generated_kernels.h"
 #include "cl/program.h"
 #include "graph/reference.h"
 #include "op_cases.h"
@@ -606,6 +607,39 @@ START_TEST(pieces) {
 }
 END_TEST
 
+// ---- Programs of one device ---------------------------------------------------------------------------
+
+static int kernels_of(const gn_device *device) {
+    int count = 0;
+    for (const generated_kernel *kernel = device->generated; kernel; kernel = kernel->next)
+        count++;
+    return count;
+}
+
+// A kernel is compiled once, also where the program is gone that it was compiled for.
+START_TEST(shared_kernels) {
+    static const struct {
+        bool sum, forget;
+        int kernels; // of the device, afterwards
+    } programs[] = {
+        {false, false, 1}, {true, false, 2}, {false, false, 2}, {true, true, 2}, {false, true, 1}};
+    gn_device *device = open_device(classes[_i]);
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+        check *c = check_new();
+        gn_node *x = gn_read(c->graph, add_f32(c, "x", gn_shape_of(2, 3, 5)));
+        gn_assign(c->graph, add_f32(c, "negative", gn_shape_of(2, 3, 5)), gn_scale(x, -1));
+        if (programs[i].sum)
+            gn_assign(c->graph, add_f32(c, "sum", gn_shape_of(2, 1, 5)), gn_sum_to(x, gn_shape_of(2, 1, 5)));
+        if (programs[i].forget)
+            generated_kernels_forget(device);
+        run_and_compare(c, device, plan_options_default(), 2);
+        ck_assert_int_eq(kernels_of(device), programs[i].kernels);
+        check_free(c);
+    }
+    gn_device_free(device);
+}
+END_TEST
+
 static void add_case(Suite *suite, const char *name, const TTest *test, int runs) {
     TCase *tcase = tcase_create(name);
     tcase_set_timeout(tcase, 600);
@@ -625,5 +659,6 @@ Suite *test_suite(void) {
     add_case(suite, "columns", columns, 3);
     add_case(suite, "sums", sums_side_by_side, 2);
     add_case(suite, "pieces", pieces, 2);
+    add_case(suite, "shared", shared_kernels, 2);
     return suite;
 }

@@ -567,59 +567,46 @@ static bool is_generated(op_form form) {
     return form == FORM_POINTWISE || form == FORM_SUM || form == FORM_COLUMNS || form == FORM_PATCHES;
 }
 
-const char *codegen_name(const plan_step *step, int kernel, char name[KERNEL_NAME]) {
+const char *codegen_name(const plan_step *step, int number, char name[KERNEL_NAME]) {
     const char *what = step->form == FORM_PATCHES ? op_table[step->nodes[0]->op].name : "fused";
-    snprintf(name, KERNEL_NAME, "%s_%d", what, kernel);
+    snprintf(name, KERNEL_NAME, "%s_%d", what, number);
     return name;
 }
 
-generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates) {
-    generated_code code = {.kernel_of_step = gn_calloc((size_t)plan->count, sizeof(int)),
-                           .epilogues = gn_calloc((size_t)plan->count, sizeof(char *)),
-                           .steps = plan->count};
-    char **texts = gn_calloc((size_t)plan->count, sizeof(char *));
+static char *head_text(const plan *plan, const code_templates *templates) {
+    char *text = NULL;
     size_t length = 0;
-    FILE *out = open_memstream(&code.source, &length);
+    FILE *out = open_memstream(&text, &length);
     GN_ASSERT(out, "out of memory on the host");
     fputs(skip_head(templates->operations), out);
     if (has_columns(plan))
         print_column_macros(out, templates);
+    fclose(out);
+    return text;
+}
+
+generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates) {
+    generated_code code = {.head = head_text(plan, templates),
+                           .kernels = gn_calloc((size_t)plan->count, sizeof(char *)),
+                           .epilogues = gn_calloc((size_t)plan->count, sizeof(char *)),
+                           .steps = plan->count};
     for (int s = 0; s < plan->count; s++) {
         const plan_step *step = &plan->steps[s];
-        code.kernel_of_step[s] = -1;
         if (step->form == FORM_MATMUL && step->count > 1)
             code.epilogues[s] = step_text(device, plan, step, templates);
-        if (!is_generated(step->form))
-            continue;
-        char *text = step_text(device, plan, step, templates);
-        int k = 0;
-        while (k < code.kernels && strcmp(texts[k], text) != 0)
-            k++;
-        code.kernel_of_step[s] = k;
-        if (k < code.kernels) {
-            free(text);
-            continue;
-        }
-        texts[code.kernels++] = text;
-        char name[KERNEL_NAME];
-        codegen_name(step, k, name);
-        fprintf(out,
-                "\n#define NAME %s\n#define FUNCTION %s_element\n#define WORK %s_work\n%s#undef NAME\n"
-                "#undef FUNCTION\n#undef WORK\n",
-                name, name, name, text);
+        else if (is_generated(step->form))
+            code.kernels[s] = step_text(device, plan, step, templates);
     }
-    fclose(out);
-    for (int i = 0; i < code.kernels; i++)
-        free(texts[i]);
-    free(texts);
     return code;
 }
 
 void generated_code_free(generated_code *code) {
-    for (int s = 0; s < code->steps; s++)
+    for (int s = 0; s < code->steps; s++) {
+        free(code->kernels[s]);
         free(code->epilogues[s]);
+    }
+    free(code->kernels);
     free(code->epilogues);
-    free(code->source);
-    free(code->kernel_of_step);
+    free(code->head);
     *code = (generated_code){0};
 }

@@ -5,12 +5,10 @@
 #include "cl/device.h"
 #include "graph/plan.h"
 
-// The kernels that are written for their sizes (pointwise, sums, columns, patches) of a plan, as one source.
-// Steps with the same text share a kernel.
+// The text of a plan's kernels that are written for their sizes (pointwise, sums, columns, patches).
 typedef struct {
-    char *source;
-    int *kernel_of_step; // by step: its kernel's number; -1 for other steps
-    int kernels;
+    char *head;       // what their program begins with
+    char **kernels;   // by step: its kernel, all but the name; NULL for other steps
     char **epilogues; // by step: a product's epilogue, see gemm.h; NULL for other steps
     int steps;
 } generated_code;
@@ -23,9 +21,11 @@ typedef struct {
 generated_code codegen(const gn_device *device, const plan *plan, const code_templates *templates);
 void generated_code_free(generated_code *code);
 
-// What a step's kernel is called: "fused_3", "im2col_4".
+// What a step's kernel is called, which has that number in its program: "fused_3", "im2col_4".
 enum { KERNEL_NAME = 32 };
-const char *codegen_name(const plan_step *step, int kernel, char name[KERNEL_NAME]);
+const char *codegen_name(const plan_step *step, int number, char name[KERNEL_NAME]);
+
+enum { GPU_GROUP = 256 }; // the most work-items that a group of a generated kernel has, on GPUs
 
 // The buffers of a fused step's kernel in the order of its parameters, as the nodes whose memory they are:
 // first what it reads, then what it writes; for a product's those of the epilogue. At most

@@ -7,6 +7,7 @@
 #include "base/switches.h"
 #include "cl/awake.h"
 #include "cl/gemm.h"
+#include "cl/generated_kernels.h"
 #include "cl/kernels.h"
 
 #include <string.h>
@@ -154,6 +155,7 @@ void gn_device_free(gn_device *device) {
         clFinish(device->queue);
     }
     gemm_free(device->gemm);
+    generated_kernels_forget(device);
     if (device->fixed) {
         clReleaseProgram(device->fixed);
     }

@@ -26,7 +26,8 @@ struct gn_device {
     size_t arenas; // bytes that its programs' steps use, beside the variables
     struct gemm *gemm;
     cl_program fixed; // kernels that programs share; NULL until the first one needs some: see program.c
-    struct profile *profile; // not NULL while launches are timed: see profile.h
+    struct generated_kernel *generated; // those written for its programs' plans, the last first
+    struct profile *profile;            // not NULL while launches are timed: see profile.h
 };
 
 // What a launch in the concurrent queue waits for, and where the event goes that says that it has ended. A

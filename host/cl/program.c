@@ -14,6 +14,7 @@
 #include "cl/program.h"
 #include "cl/codegen.h"
 #include "cl/gemm.h"
+#include "cl/generated_kernels.h"
 #include "cl/kernels.h"
 #include "cl/memory.h"
 #include "cl/profile.h"
@@ -39,7 +40,6 @@ typedef struct {
 
 struct gn_program {
     gn_device *device;
-    cl_program generated;
     cl_mem *chunks; // the arena
     int chunk_count;
     cl_mem *tensors;     // by node id: the buffer, which is somebody else's; NULL where none
@@ -197,7 +197,7 @@ static bool set_range(builder *b, launch *l, size_t items, size_t group) {
     return true;
 }
 
-enum { GPU_GROUP = 256, SUM_COLUMNS = 32 }; // work-items of a group, and those side by side in one that sums
+enum { SUM_COLUMNS = 32 }; // work-items side by side in a group that sums
 
 // The range of a sum on GPU devices, see reduce.cl; and of a step of columns, whose lanes are always few.
 static bool set_sum_range(builder *b, launch *l, op_form form, sum_loops loops) {
@@ -230,9 +230,8 @@ static bool is_fused(const plan_step *step) {
 static bool add_fused(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     gn_node *last = step->nodes[step->count - 1];
-    char name[KERNEL_NAME];
-    launch *l =
-        add_kernel(b, b->program->generated, codegen_name(step, b->code.kernel_of_step[s], name), last);
+    const generated_kernel *kernel = generated_kernels_get(b->device, b->code.kernels[s]);
+    launch *l = add_kernel(b, kernel->program, kernel->name, last);
     if (!l)
         return false;
     step_buffers buffers = codegen_buffers(b->plan, step);
@@ -268,9 +267,8 @@ static int last_size(const gn_node *node) {
 static bool add_patches(builder *b, int s) {
     const plan_step *step = &b->plan->steps[s];
     gn_node *node = step->nodes[0];
-    char name[KERNEL_NAME];
-    launch *l =
-        add_kernel(b, b->program->generated, codegen_name(step, b->code.kernel_of_step[s], name), node);
+    const generated_kernel *kernel = generated_kernels_get(b->device, b->code.kernels[s]);
+    launch *l = add_kernel(b, kernel->program, kernel->name, node);
     bool cpu = b->device->class == CLASS_CPU;
     patch_loops loops = patch_node_loops(node);
     size_t rows = (size_t)loops.count * (size_t)(node->op == OP_IM2COL ? loops.out_height : loops.height),
@@ -571,17 +569,6 @@ static bool generate(builder *b) {
     return done;
 }
 
-static bool compile_generated(builder *b) {
-    if (!b->code.kernels)
-        return true;
-    char *options = gn_format("-DGROUP=%d", GPU_GROUP);
-    b->program->generated = kernels_build(
-        b->device, "operations.cl, pointwise.cl, reduce.cl, columns.cl and conv.cl, as generated",
-        b->code.source, options);
-    free(options);
-    return b->program->generated;
-}
-
 static void compile_products(builder *b) {
     const plan *plan = b->plan;
     gemm_product *products = gn_calloc((size_t)plan->count + 1, sizeof *products);
@@ -600,7 +587,8 @@ static bool build(builder *b) {
     program->tensors = gn_calloc((size_t)plan->graph->count, sizeof(cl_mem));
     program->sub_buffers = gn_calloc((size_t)plan->graph->count, sizeof(cl_mem));
     program->launches = gn_calloc((size_t)plan->count + (size_t)plan->commit_count, sizeof(launch));
-    if (!fits_device(b) || !make_arena(b) || !generate(b) || !compile_generated(b))
+    if (!fits_device(b) || !make_arena(b) || !generate(b) ||
+        !generated_kernels_compile(b->device, plan, &b->code))
         return false;
     compile_products(b);
     for (int s = 0; s < plan->count; s++)
@@ -722,8 +710,6 @@ void gn_program_free(gn_program *program) {
         free(l->waits);
     }
     release_memory(program);
-    if (program->generated)
-        clReleaseProgram(program->generated);
     free(program->launches);
     free(program->ended);
     free(program->waits);

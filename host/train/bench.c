@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/numbers.h"
 #include "cl/gemm.h"
+#include "cl/generated_kernels.h"
 #include "cl/program.h"
 #include "data/synthetic.h"
 #include "train/session.h"
@@ -121,6 +122,8 @@ static bool prepare_model(bench *b, subject *s) {
     s->measured->batch = run->hyper.batch;
     s->measured->flops = session_mean_flops(&graphs, run->hyper.n_critic);
 
+    // Each model's programs are then those of its training, which may have been compiled.
+    generated_kernels_forget(run->device);
     int32_t *order = gn_calloc((size_t)count, sizeof *order);
     gn_draw_permutation(0, "order", 0, order, (size_t)count);
     bool done = session_compile(run, &graphs) && gn_state_set(run->device, run->order, order);
