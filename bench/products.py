@@ -10,6 +10,7 @@ usage: products.py [--ganc PATH] [--model M] [--batch N] [--turns N] [--threads 
 Needs torch.
 """
 import argparse
+import os
 import statistics
 import time
 
@@ -56,6 +57,8 @@ def main():
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(),
                         help="PyTorch's (default: %(default)s)")
     options = parser.parse_args()
+    if not os.access(options.ganc, os.X_OK):
+        parser.error('--ganc: %s is no program; build ganc first' % options.ganc)
     torch.set_num_threads(options.threads)
 
     ours, theirs = {}, {}  # GFLOP/s by shape, one of each turn
