@@ -213,7 +213,8 @@ void gn_device_free(gn_device *device);
 const char *gn_device_name(const gn_device *device);
 
 // Plans and compiles a graph: everything that its assignments need, and nothing else. The graph may be freed
-// afterwards, the state must stay.
+// afterwards, the state must stay. What was compiled is the device's, for other programs that need the same,
+// and goes with it.
 gn_program *gn_program_new(gn_device *device, gn_graph *graph);
 void gn_program_free(gn_program *program);
 
