@@ -2,8 +2,9 @@
 // first and second gradients, and updates of state whose order could go wrong; for both classes of kernels
 // and with the planner's optimisations off.
 //
-// Compiling takes most of the time, and kernels of the same text are compiled once a program: so a test puts
-// all its cases into one graph. GANC_TEST_SIZE is the one size to take for values, where a device is slow.
+// Compiling takes most of the time, and kernels of the same text are compiled once a device: so a test has
+// one, and puts all its cases into one graph. GANC_TEST_SIZE is the one size to take for values, where a
+// device is slow.
 #include "cl/generated_kernels.h"
 #include "cl/program.h"
 #include "graph/reference.h"

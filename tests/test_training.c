@@ -49,7 +49,7 @@ static void outcome_free(outcome *o) {
     }
 }
 
-// Runs STEPS steps on the device, which stays open for other runs: it need not compile their products again.
+// Runs STEPS steps on the device, which stays open for other runs: it need not compile their kernels again.
 // `waiting` waits after each step.
 static outcome run(gn_device *device, training_options options, bool waiting) {
     dataset data = digits();
