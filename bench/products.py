@@ -1,40 +1,44 @@
 #!/usr/bin/env python3
 """Compares ganc's matrix products with PyTorch's, shape by shape: how fast a library's are beside ours.
 
-The shapes are those of a model's training step. Both programs find their operands where a step does: each
-computes several sets in turn, 24 MB in all, which were written just before (host/cl/gemm_tune.c). ganc's
-figure is the chosen way's of `ganc tune`, which has no epilogue, as PyTorch's has none. The programs take
-turns; the table has the medians.
+The shapes are those of a model's training step and of its sample grid. ganc's figure is the chosen way's of
+`ganc tune`, which has no epilogue, as PyTorch's has none. PyTorch's is measured in the same manner (see
+host/cl/gemm_tune.c, whose limits these are): several sets of matrices in turn, written just before, so that
+operands come from where a step finds them. The programs take turns; the table has the medians.
 
 usage: products.py [--ganc PATH] [--model M] [--batch N] [--turns N] [--threads N]
 Needs torch.
 """
 import argparse
-import os
+import math
 import statistics
 import time
 
 import torch
 
-from steps import Ganc
+from steps import Ganc, check_program
 
-SETS_BYTES, ROUNDS, OPERATIONS = 24 << 20, 20, 1e8
+SETS_BYTES, MAX_SETS, OPERATIONS, MAX_REPEATS, ROUNDS = 24 << 20, 64, 1e8, 16, 20
+
+
+def sizes(shape):
+    """m, n and k of `NN 64x512x784`, which is A (64, 784) times B (784, 512)."""
+    return map(int, shape.split()[1].split('x'))
 
 
 def operand(transposed, rows, columns):
+    """Random values, by columns in memory where it is transposed."""
     values = torch.rand(columns, rows) if transposed else torch.rand(rows, columns)
     return values.t() if transposed else values
 
 
 def pytorch_gflops(shape):
-    """Of `NN 64x512x784`, which is A (64, 784) times B (784, 512); a T says that a matrix lies transposed."""
-    letters, sizes = shape.split()
-    m, n, k = map(int, sizes.split('x'))
-    count = max(1, SETS_BYTES // (4 * (m * k + k * n + m * n)))
-    sets = [(operand(letters[0] == 'T', m, k), operand(letters[1] == 'T', k, n), torch.empty(m, n))
+    m, n, k = sizes(shape)
+    count = min(max(1, SETS_BYTES // (4 * (m * k + k * n + m * n))), MAX_SETS)
+    sets = [(operand(shape[0] == 'T', m, k), operand(shape[1] == 'T', k, n), torch.empty(m, n))
             for _ in range(count)]
     originals = [x.clone() for x in sets[0][:2]]
-    repeats = max(1, round(OPERATIONS / (2 * m * n * k * count)))
+    repeats = min(math.ceil(OPERATIONS / (2 * m * n * k * count)), MAX_REPEATS)
     times = []
     for _ in range(ROUNDS + 1):
         for a, b, _ in sets:
@@ -57,13 +61,14 @@ def main():
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(),
                         help="PyTorch's (default: %(default)s)")
     options = parser.parse_args()
-    if not os.access(options.ganc, os.X_OK):
-        parser.error('--ganc: %s is no program; build ganc first' % options.ganc)
+    check_program(parser, options.ganc)
+    if options.turns < 1:
+        parser.error('--turns: needs at least one')
     torch.set_num_threads(options.threads)
 
     ours, theirs = {}, {}  # GFLOP/s by shape, one of each turn
     for _ in range(options.turns):
-        tuned = Ganc.run([options.ganc, 'tune', '--model', options.model, '--batch', str(options.batch), '--json'])
+        tuned = Ganc.tune(options.ganc, 'cpu', options.model, options.batch)
         for product in tuned['products']:
             ours.setdefault(product['shape'], []).append(product['gflops'])
         for shape in ours:
@@ -76,7 +81,7 @@ def main():
     total = [0, 0]
     for shape in ours:
         rates = statistics.median(ours[shape]), statistics.median(theirs[shape])
-        m, n, k = map(int, shape.split()[1].split('x'))
+        m, n, k = sizes(shape)
         ms = [2e-6 * m * n * k / rate for rate in rates]
         total = [sum(pair) for pair in zip(total, ms)]
         print('%-18s %8.0f %8.0f %6.2f %8.4f %8.4f' % (shape, *rates, rates[0] / rates[1], *ms))

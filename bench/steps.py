@@ -51,7 +51,12 @@ class Ganc:
         self.command = [path, '--model', model, '--data', 'synthetic', '--batch', str(batch),
                         '--device', device, '--json', '--overwrite']
         self.device = None  # its name, once something has run
-        self.run([path, 'tune', '--model', model, '--batch', str(batch), '--device', device, '--json'])
+        self.tune(path, device, model, batch)
+
+    @staticmethod
+    def tune(path, device, model, batch):
+        """What `ganc tune` found."""
+        return Ganc.run([path, 'tune', '--model', model, '--batch', str(batch), '--device', device, '--json'])
 
     @staticmethod
     def run(command):
@@ -66,6 +71,11 @@ class Ganc:
             result = self.run(self.command + ['--steps', str(steps + 1), '--out', os.path.join(folder, 'run')])
         self.device = result['device']
         return result['seconds'] / (result['steps'] - 1) * 1000
+
+
+def check_program(parser, ganc):
+    if not os.access(ganc, os.X_OK):
+        parser.error('--ganc: %s is no program; build ganc first' % ganc)
 
 
 def arguments(description, models, add_more=lambda parser: None):
@@ -92,8 +102,7 @@ def arguments(description, models, add_more=lambda parser: None):
         # ganc begins each epoch of ROWS images with the generator's turn: they would come more often than here.
         parser.error('with %d images a step an epoch has no %d steps; leave out wgan and wgan-gp'
                      % (given.batch, N_CRITIC))
-    if not os.access(given.ganc, os.X_OK):
-        parser.error('--ganc: %s is no program; build ganc first' % given.ganc)
+    check_program(parser, given.ganc)
     if given.json and not os.path.isdir(os.path.dirname(given.json) or '.'):
         parser.error('--json: there is no folder %s; make it first' % os.path.dirname(given.json))
     return given
