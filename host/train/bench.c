@@ -122,7 +122,8 @@ static bool prepare_model(bench *b, subject *s) {
     s->measured->batch = run->hyper.batch;
     s->measured->flops = session_mean_flops(&graphs, run->hyper.n_critic);
 
-    // Each model's programs are then those of its training, which may have been compiled.
+    // The model's generated kernels are then in the same programs as in its training, which may have been
+    // compiled.
     generated_kernels_forget(run->device);
     int32_t *order = gn_calloc((size_t)count, sizeof *order);
     gn_draw_permutation(0, "order", 0, order, (size_t)count);
